@@ -1,0 +1,361 @@
+package adapters
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// MaxReply is how many bytes of a provider's reply are read.
+const MaxReply = 64 << 10
+
+// basicAuth marks a header whose value is user:password, to be encoded when the options are known.
+const basicAuth = "basic"
+
+// userAgent names us to providers; some refuse requests without one.
+var userAgent = []string{"caddy-acrobits-sms"}
+
+// Adapter is a definition with the options of one account: all that is needed to speak with a provider. It is
+// immutable and safe for concurrent use.
+type Adapter struct {
+	// Name is the instance's, by which logs call it.
+	Name string
+
+	def      *Definition
+	variants []*call
+	replacer *strings.Replacer
+	secrets  []sms.Hidden
+}
+
+// call is a variant with the options put in.
+type call struct {
+	*variant
+	base    *url.URL
+	path    template
+	fixed   *url.URL // the whole URL if nothing in it depends on the message
+	header  http.Header
+	dynamic []header
+	query   []*field
+	fields  []*field
+	sign    signer
+}
+
+// Bind makes an adapter. Without a name it has the definition's, without a base URL the definition's own. Every option
+// that is not optional needs a value; options that the definition does not know are refused.
+func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Adapter, error) {
+	if name == "" {
+		name = d.Name
+	}
+	a := &Adapter{Name: name, def: d}
+	values := make(map[string]string, len(options))
+	var known []string
+	for _, o := range d.Options {
+		known = append(known, o.Name)
+		v := strings.TrimSpace(options[o.Name])
+		if v == "" && !o.Optional {
+			return nil, fmt.Errorf("adapter %s needs the option %s", name, o.Name)
+		}
+		if err := checkOption(o.Name, v); err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", name, err)
+		}
+		if o.Secret {
+			a.secrets = append(a.secrets, sms.Hide(v))
+		}
+		values[o.Name] = v
+	}
+	for o := range options {
+		if !slices.Contains(known, o) {
+			return nil, fmt.Errorf("adapter %s knows no option %s%s (it has %s)", name, o, meant(o, known), strings.Join(append(known, "base_url"), ", "))
+		}
+	}
+	if baseURL == "" {
+		t, _ := d.baseURL.bind(values)
+		if baseURL, _ = t.fixed(); baseURL == "" {
+			return nil, fmt.Errorf("adapter %s needs base_url, the address of your server", name)
+		}
+	}
+	base, err := checkBaseURL(baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("adapter %s: %w", name, err)
+	}
+	if len(d.replace) > 0 {
+		a.replacer = strings.NewReplacer(d.replace...)
+	}
+	for _, v := range d.variants {
+		c, err := v.bind(base, values)
+		if err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", name, err)
+		}
+		a.variants = append(a.variants, c)
+	}
+	return a, nil
+}
+
+func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) {
+	c := &call{variant: v, base: base, header: http.Header{"User-Agent": userAgent}}
+	switch v.reply.kind {
+	case jsonReply:
+		c.header["Accept"] = []string{"application/json"}
+	case xmlReply:
+		c.header["Accept"] = []string{"application/xml, text/xml"}
+	}
+	if v.mediaType != "" {
+		c.header["Content-Type"] = []string{v.mediaType}
+	}
+	for _, h := range v.header {
+		t, ok := h.value.bind(options)
+		if !ok {
+			continue
+		}
+		fixed, is := t.fixed()
+		switch {
+		case h.name == basicAuth:
+			c.header["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
+		case is:
+			c.header[textproto.CanonicalMIMEHeaderKey(h.name)] = []string{fixed}
+		default:
+			c.dynamic = append(c.dynamic, header{textproto.CanonicalMIMEHeaderKey(h.name), t})
+		}
+	}
+	escaped := make(map[string]string, len(options))
+	for name, o := range options {
+		escaped[name] = url.PathEscape(o)
+	}
+	path, ok := v.path.bind(escaped)
+	if !ok {
+		return nil, fmt.Errorf("the path needs a value of an optional option that is missing")
+	}
+	c.path = path
+	c.query = bindFields(v.query, options)
+	c.fields = bindFields(v.fields, options)
+	if fixed, ok := path.fixed(); ok && len(c.query) == 0 {
+		u, err := join(base, fixed)
+		if err != nil {
+			return nil, err
+		}
+		c.fixed = u
+	}
+	if v.sign != nil {
+		c.sign = v.sign.bind(options)
+	}
+	return c, nil
+}
+
+// join puts an escaped path, which may hold a query, behind the base URL.
+func join(base *url.URL, path string) (*url.URL, error) {
+	return url.Parse(base.Scheme + "://" + base.Host + base.EscapedPath() + path)
+}
+
+// Exchange is one request to a provider and the way to read its reply.
+type Exchange struct {
+	// Request has all that the provider is to see, nothing of the app's request among it.
+	Request *http.Request
+
+	adapter *Adapter
+	call    *call
+	message *sms.Message
+}
+
+// Prepare makes the request for a message. The error is a *sms.Refusal: this API cannot take the message, which
+// another may.
+func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, now time.Time) (*Exchange, error) {
+	v := &vars{message: m, text: m.Body.Reveal(), now: now}
+	var ok bool
+	if v.to, ok = a.def.recipient.write(m.To); !ok {
+		return nil, &sms.Refusal{Cause: sms.DestinationNotAllowed, ByProvider: true}
+	}
+	if v.from, ok = a.def.sender.write(m.From); !ok {
+		return nil, &sms.Refusal{Cause: sms.SenderUnregistered, ByProvider: true}
+	}
+	if a.replacer != nil {
+		v.text = a.replacer.Replace(v.text)
+	}
+	c, refusal := a.choose(v)
+	if refusal != nil {
+		return nil, refusal
+	}
+	r, err := c.request(ctx, v)
+	if err != nil {
+		return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
+	}
+	return &Exchange{Request: r, adapter: a, call: c, message: m}, nil
+}
+
+// choose takes the first variant that fits the message.
+func (a *Adapter) choose(v *vars) (*call, *sms.Refusal) {
+	var tooLong *sms.Refusal
+	for _, c := range a.variants {
+		fits := c.media || len(v.message.Media) == 0
+		for i := range c.when {
+			fits = fits && c.when[i].holds(v)
+		}
+		if !fits {
+			continue
+		}
+		refusal := c.limit.check(v.text)
+		if refusal == nil {
+			return c, nil
+		}
+		tooLong = refusal
+	}
+	switch {
+	case tooLong != nil:
+		return nil, tooLong
+	case len(v.message.Media) > 0:
+		return nil, sms.Refuse(sms.UnsupportedContent)
+	}
+	return nil, sms.Refuse(sms.TooLong)
+}
+
+func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
+	target := c.fixed
+	if target == nil {
+		path, ok := c.path.escaped(v, url.PathEscape)
+		if !ok {
+			return nil, errNotWritable
+		}
+		u, err := join(c.base, path)
+		if err != nil {
+			return nil, errNotWritable
+		}
+		if query := appendForm(nil, c.query, v); len(query) > 0 {
+			if u.RawQuery != "" {
+				u.RawQuery += "&"
+			}
+			u.RawQuery += string(query)
+		}
+		target = u
+	}
+	header := make(http.Header, len(c.header)+len(c.dynamic)+3)
+	for name, values := range c.header {
+		header[name] = values
+	}
+	for _, h := range c.dynamic {
+		if s, ok := h.value.value(v); ok {
+			header[h.name] = []string{s}
+		}
+	}
+	body, err := c.encode(v, header)
+	if err != nil {
+		return nil, err
+	}
+	u := *target
+	r := (&http.Request{
+		Method: c.method, URL: &u, Host: u.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	setBody(r, body)
+	if c.sign != nil {
+		if err := c.sign(r, body, v.now); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (c *call) encode(v *vars, h http.Header) (body []byte, err error) {
+	wrote := true
+	switch c.body {
+	case formBody:
+		body = appendForm(make([]byte, 0, 256+3*len(v.text)), c.fields, v)
+	case multipartBody:
+		var mediaType string
+		body, mediaType, err = multipartForm(c.fields, v)
+		h["Content-Type"] = []string{mediaType}
+	case jsonBody:
+		body, wrote, err = appendJSON(append(make([]byte, 0, 256+2*len(v.text)), '{'), c.fields, v)
+		body = append(body, '}')
+	case xmlBody:
+		buf := bytes.NewBufferString(`<?xml version="1.0" encoding="UTF-8"?>`)
+		wrote, err = appendXML(buf, c.fields, v)
+		body = buf.Bytes()
+	}
+	if !wrote {
+		err = errNotWritable
+	}
+	return body, err
+}
+
+// setBody gives the request its body so that net/http never sends it twice. On its own it repeats a request on a new
+// connection when a kept one dies, if the method is GET or the request has an Idempotency-Key, and it can get hold of
+// the body again. For all others it repeats only what was certainly not written, which is welcome.
+func setBody(r *http.Request, body []byte) {
+	if len(body) == 0 {
+		r.Body = io.NopCloser(strings.NewReader(""))
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	if r.Method == http.MethodPost && r.Header["Idempotency-Key"] == nil && r.Header["X-Idempotency-Key"] == nil {
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+}
+
+// Read says what the provider's reply means. whole tells whether the body was read to its end.
+func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool) sms.Receipt {
+	r := e.call.reply.read(answer{status, header, body, whole}, e.message.ID)
+	r.Adapter = e.adapter.Name
+	r.Code = e.speakable(r.Code, 64)
+	r.Detail = e.speakable(r.Detail, 200)
+	if len(r.ID) > 128 {
+		r.ID = ""
+	}
+	return r
+}
+
+// speakable makes a provider's words fit for a log: they are dropped if they repeat a secret or a part of the text,
+// and telephone numbers in them are masked.
+func (e *Exchange) speakable(s string, most int) string {
+	if s = s[:min(len(s), 4<<10)]; s == "" {
+		return ""
+	}
+	for _, secret := range e.adapter.secrets {
+		if !secret.Empty() && strings.Contains(s, secret.Reveal()) {
+			return "(not shown: it repeats a secret)"
+		}
+	}
+	if repeats(s, e.message.Body.Reveal()) {
+		return "(not shown: it repeats the message)"
+	}
+	masked := []rune(strings.ToValidUTF8(s, "\uFFFD"))
+	for i := 0; i < len(masked); {
+		end := i
+		for end < len(masked) && (masked[end] >= '0' && masked[end] <= '9') {
+			end++
+		}
+		for j := i + 3; end-i >= 7 && j < end-2; j++ {
+			masked[j] = '•'
+		}
+		if i = end + 1; end < len(masked) && masked[end] < ' ' {
+			masked[end] = ' '
+		}
+	}
+	if len(masked) > most {
+		masked = append(masked[:most], '…')
+	}
+	return string(masked)
+}
+
+// repeats reports whether s holds the text, or of a longer text any 8 bytes in a row.
+func repeats(s, text string) bool {
+	const window = 8
+	if len(text) <= window {
+		return text != "" && strings.Contains(s, text)
+	}
+	for i := 0; i+window <= len(text); i++ {
+		if strings.Contains(s, text[i:i+window]) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,393 @@
+// Package adapters is the language in which SMS APIs are described, and the engine that speaks them. An API is a
+// request with holes and a way to read the reply; see README.md for the language and providers/ for examples.
+package adapters
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Definition describes one SMS API. It is immutable and safe for concurrent use.
+type Definition struct {
+	Name string
+	// Title is the first comment line of the definition.
+	Title string
+	// Source is where the facts come from, a URL or a sentence.
+	Source string
+	// Verified says how far the definition is proven: "live DATE", "spec", "docs DATE" or "unverified".
+	Verified string
+	// Options are what an operator has to tell, in order.
+	Options []Option
+
+	file      string
+	baseURL   template
+	sender    numberForm
+	recipient numberForm
+	limit     limit
+	replace   []string // old and new in turn
+	variants  []*variant
+}
+
+// Option is a value that the operator gives, named as in the provider's own documents.
+type Option struct {
+	Name     string
+	Secret   bool
+	Optional bool
+}
+
+// variant is one way to send: of several the first whose conditions hold is taken.
+type variant struct {
+	when      []condition
+	limit     limit
+	method    string
+	path      template
+	header    []header
+	query     []*field
+	body      bodyKind
+	mediaType string
+	fields    []*field
+	sign      *signature
+	media     bool // it has a place for media; without one it would lose them
+	reply     reply
+	at        place
+}
+
+type header struct {
+	name  string
+	value template
+}
+
+// definitionWords are the statements of a definition.
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "send"}, replyWords...)
+
+// sendWords are the statements of a variant beside its method and those of replies.
+var sendWords = []string{"when", "text", "basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
+
+var methods = []string{"GET", "POST", "PUT", "PATCH"}
+
+// parser reads one definition.
+type parser struct {
+	def  *Definition
+	used map[string]bool // options that stand in a hole
+	// media is set when a hole for media was read
+	media bool
+}
+
+// Parse reads a definition. firstLine is the number of the text's first line in the file, for errors.
+func Parse(name, file string, firstLine int, source string) (*Definition, error) {
+	if !isHoleName(name) || strings.Contains(name, ".") {
+		return nil, fmt.Errorf("%s:%d: %q is no name for an adapter, it has lower-case letters, digits and _", file, firstLine, name)
+	}
+	statements, err := parseSyntax(file, firstLine, source)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, Verified: "unverified"}, used: make(map[string]bool)}
+	return p.def, p.parse(statements, place{file, firstLine})
+}
+
+// title is the comment in a definition's first line.
+func title(source string) string {
+	first, _, _ := strings.Cut(source, "\n")
+	if t, is := strings.CutPrefix(first, "#"); is {
+		return strings.TrimSpace(t)
+	}
+	return ""
+}
+
+func (p *parser) parse(statements []*statement, at place) error {
+	once := make(map[string]bool)
+	for _, s := range statements { // options first: holes anywhere may name them
+		if s.first() == "option" {
+			if err := p.parseOption(s); err != nil {
+				return err
+			}
+		}
+	}
+	shared, err := p.parseReply(statements, reply{})
+	if err != nil {
+		return err
+	}
+	for _, s := range statements {
+		switch word := s.first(); word {
+		case "source", "verified", "base_url", "reply", "id", "code", "message":
+			if once[word] {
+				return s.fail("%s stands here a second time", word)
+			}
+			once[word] = true
+		}
+		if err := p.parseStatement(s, shared); err != nil {
+			return err
+		}
+	}
+	if len(p.def.variants) == 0 {
+		return at.fail("%s does not say how to send: write send { POST /path … }", p.def.Name)
+	}
+	for _, v := range p.def.variants {
+		switch {
+		case len(v.reply.status) == 0:
+			return v.at.fail("say which status means accepted: accepted status 200")
+		case len(v.reply.id) == 0 && !v.reply.generated:
+			return v.at.fail("say where the id of the message stands: id PATH, or: id generated, if this API gives none")
+		}
+	}
+	for _, o := range p.def.Options {
+		if !p.used[o.Name] {
+			return at.fail("option %s of %s is used nowhere", o.Name, p.def.Name)
+		}
+	}
+	return nil
+}
+
+func (p *parser) parseStatement(s *statement, shared reply) (err error) {
+	word := s.first()
+	if s.opens != (word == "send") && slices.Contains(definitionWords, word) {
+		if s.opens {
+			return s.fail("%s takes no block", word)
+		}
+		return s.fail("write: send { POST /path … }")
+	}
+	switch word {
+	case "source":
+		w, err := s.one("URL or quoted sentence")
+		p.def.Source = w.text
+		return err
+	case "verified":
+		return p.parseVerified(s)
+	case "base_url":
+		w, err := s.one("URL")
+		if err != nil {
+			return err
+		}
+		if p.def.baseURL, err = p.parseTemplate(s, w.text); err != nil {
+			return err
+		}
+		if hole, bad := p.def.baseURL.holds("sms.", mediaHole, "message.", "attempt."); bad {
+			return s.fail("{%s} has no place in base_url: messages do not choose the host", hole)
+		}
+	case "number":
+		return p.parseNumber(s)
+	case "text":
+		if a := s.args(); len(a) == 3 && a[0].text == "replace" {
+			p.def.replace = append(p.def.replace, a[1].text, a[2].text)
+			return nil
+		}
+		p.def.limit, err = parseLimit(s)
+		return err
+	case "send":
+		if len(s.args()) > 0 {
+			return s.fail("send takes a block and nothing else")
+		}
+		v, err := p.parseVariant(s, shared)
+		p.def.variants = append(p.def.variants, v)
+		return err
+	case "option", "reply", "accepted", "id", "code", "message", "cause":
+	case "token":
+		return s.fail("token endpoints are not part of the language")
+	default:
+		return s.fail("unknown word %q%s", word, meant(word, definitionWords))
+	}
+	return nil
+}
+
+func (p *parser) parseOption(s *statement) error {
+	args := s.args()
+	if len(args) == 0 || s.opens {
+		return s.fail("write: option NAME [secret] [optional]")
+	}
+	o := Option{Name: args[0].text}
+	for _, w := range args[1:] {
+		switch w.text {
+		case "secret":
+			o.Secret = true
+		case "optional":
+			o.Optional = true
+		default:
+			return s.fail("option %s: unknown word %q, write secret or optional", o.Name, w.text)
+		}
+	}
+	if !isHoleName(o.Name) || strings.Contains(o.Name, ".") || o.Name == "base_url" {
+		return s.fail("%q is no name for an option", o.Name)
+	}
+	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {
+		return s.fail("option %s stands here a second time", o.Name)
+	}
+	p.def.Options = append(p.def.Options, o)
+	return nil
+}
+
+func (p *parser) parseVerified(s *statement) error {
+	var words []string
+	for _, w := range s.args() {
+		words = append(words, w.text)
+	}
+	p.def.Verified = strings.Join(words, " ")
+	if len(words) == 0 || !slices.Contains([]string{"live", "spec", "docs", "unverified"}, words[0]) {
+		return s.fail("write: verified live DATE, spec, docs DATE or unverified")
+	}
+	return nil
+}
+
+func (p *parser) parseNumber(s *statement) error {
+	args := s.args()
+	form, ok := numberForm(0), false
+	if len(args) > 0 {
+		form, ok = numberForms[args[len(args)-1].text]
+	}
+	switch {
+	case ok && len(args) == 1:
+		p.def.sender, p.def.recipient = form, form
+	case ok && len(args) == 2 && args[0].text == "sender":
+		p.def.sender = form
+	case ok && len(args) == 2 && args[0].text == "recipient":
+		p.def.recipient = form
+	default:
+		return s.fail("write: number [sender|recipient] %s", strings.Join(slices.Sorted(maps.Keys(numberForms)), ", "))
+	}
+	return nil
+}
+
+func (p *parser) parseVariant(send *statement, shared reply) (*variant, error) {
+	v := &variant{limit: p.def.limit, at: send.at}
+	p.media = false
+	var err error
+	if v.reply, err = p.parseReply(send.block, shared); err != nil {
+		return nil, err
+	}
+	for _, s := range send.block {
+		switch word := s.first(); {
+		case slices.Contains(methods, word):
+			err = p.parseTarget(s, v)
+		case word == "when":
+			var c condition
+			c, err = p.parseCondition(s, s.args())
+			v.when = append(v.when, c)
+		case word == "text":
+			v.limit, err = parseLimit(s)
+		case word == "basic" && len(s.words) == 3:
+			err = p.parseBasic(s, v)
+		case word == "bearer" && len(s.words) == 2:
+			err = p.parseHeader(s, v, "Authorization", "Bearer "+s.words[1].text)
+		case word == "header" && len(s.words) == 3:
+			err = p.parseHeader(s, v, s.words[1].text, s.words[2].text)
+		case word == "query":
+			if v.query, err = p.parseFields(s.block, formBody); err == nil && len(v.query) == 0 {
+				err = s.fail("write: query { name value }")
+			}
+		case bodyKinds[word] != noBody:
+			err = p.parseBody(s, v)
+		case word == "sign":
+			v.sign, err = p.parseSign(s)
+		case slices.Contains(replyWords, word):
+		case slices.Contains(sendWords, word):
+			err = s.fail("%s has the wrong number of words behind it", word)
+		default:
+			err = s.fail("unknown word %q%s", word, meant(word, slices.Concat(sendWords, methods, replyWords)))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	v.media = p.media
+	if v.method == "" {
+		return nil, send.fail("say what to call: POST /path")
+	}
+	if v.method == "GET" && v.body != noBody {
+		return nil, send.fail("GET has no body, write query { … }")
+	}
+	return v, nil
+}
+
+func (p *parser) parseTarget(s *statement, v *variant) (err error) {
+	if v.method != "" {
+		return s.fail("a second method; write another send block")
+	}
+	w, err := s.one("path that begins with /")
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(w.text, "/") {
+		return s.fail("%s names a path that begins with /, the host stands in base_url", s.first())
+	}
+	v.method = s.first()
+	if v.path, err = p.parseTemplate(s, w.text); err != nil {
+		return err
+	}
+	if hole, bad := v.path.holds("sms.body", "sms.body.", mediaHole, mediaHole+"."); bad {
+		return s.fail("{%s} has no place in a path: text is data", hole)
+	}
+	return nil
+}
+
+func (p *parser) parseHeader(s *statement, v *variant, name, text string) error {
+	t, err := p.parseTemplate(s, text)
+	if err != nil {
+		return err
+	}
+	if hole, bad := t.holds("sms."); bad {
+		return s.fail("{%s} has no place in a header: text is data", hole)
+	}
+	v.header = append(v.header, header{name, t})
+	return nil
+}
+
+// parseBasic keeps user and password apart until the options are known; bind joins and encodes them.
+func (p *parser) parseBasic(s *statement, v *variant) error {
+	user, err := p.parseTemplate(s, s.words[1].text)
+	if err != nil {
+		return err
+	}
+	password, err := p.parseTemplate(s, s.words[2].text)
+	if err != nil {
+		return err
+	}
+	pair := slices.Concat(user, template{{text: ":"}}, password)
+	if hole, bad := pair.holds("sms.", "message.", "attempt."); bad {
+		return s.fail("{%s} has no place in a credential", hole)
+	}
+	v.header = append(v.header, header{basicAuth, pair})
+	return nil
+}
+
+func (p *parser) parseBody(s *statement, v *variant) (err error) {
+	if v.body != noBody {
+		return s.fail("a second body")
+	}
+	if len(s.words) > 2 || !s.opens {
+		return s.fail("write: %s [MEDIA/TYPE] { … }", s.first())
+	}
+	v.body = bodyKinds[s.first()]
+	v.mediaType = mediaTypes[v.body]
+	if len(s.words) == 2 {
+		v.mediaType = s.words[1].text
+	}
+	if v.fields, err = p.parseFields(s.block, v.body); err != nil {
+		return err
+	}
+	if len(v.fields) == 0 {
+		return s.fail("the body is empty")
+	}
+	if v.body == xmlBody && (len(v.fields) != 1 || v.fields[0].kind != object) {
+		return s.fail("an xml body has exactly one root element with a block")
+	}
+	return nil
+}
+
+// checkBaseURL reads a base URL: scheme, host, and perhaps a path in front of all paths.
+func checkBaseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("base_url is no URL")
+	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Host == "":
+		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("base_url holds a scheme, a host and a path, nothing else")
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	u.RawPath = ""
+	return u, nil
+}

@@ -1,0 +1,295 @@
+// Package sendmessage is the Send Message web service of Acrobits apps: it reads any request that an app can be
+// configured to send, and writes the reply that the app understands.
+// https://doc.acrobits.net/api/client/send_message.html
+package sendmessage
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// DefaultMaxSize is how many bytes the query and the body of a request may have, each. An app puts the preview of a
+// picture into the body, so it is more than a text needs.
+const DefaultMaxSize = 256 << 10
+
+// Request is what an app asked for, whatever form it came in.
+type Request struct {
+	// Form is the form of the reply.
+	Form Form
+	// User and Secret are the credential. Without a user the secret is a token that says by itself who sends.
+	User   string
+	Secret sms.Hidden
+	// To are the recipients as the app wrote them, normally one.
+	To []string
+	// Sender is the number that the app wishes to send from, as it wrote it. It may be empty.
+	Sender string
+	// Body is the text, or a document whose kind ContentType tells.
+	Body sms.Hidden
+	// ContentType is the media type in lower case without parameters. It may be empty.
+	ContentType string
+	Disposition sms.Disposition
+	Smart       bool
+	InstallID   string
+
+	// SecretInURL reports that the query or the path held parameters, which Caddy's access log would show.
+	SecretInURL bool
+	// NoContentType and NoDisposition report that the app's template lacks the parameter.
+	NoContentType, NoDisposition bool
+}
+
+// Decoder reads requests. It is safe for concurrent use.
+type Decoder struct {
+	// Names are the parameter names to understand.
+	Names *Names
+	// Path reads parameters from the path, nil if there are none.
+	Path *Pattern
+	// MaxSize limits query and body, each, in bytes.
+	MaxSize int64
+}
+
+// Decode reads a request. The Request is never nil and tells the form of the reply even when there is an error, which
+// is always a *sms.Refusal.
+func (d *Decoder) Decode(r *http.Request) (*Request, error) {
+	req := &Request{Form: formOf(r)}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
+		return req, sms.Refuse(sms.Method)
+	}
+	query, body := values{names: d.Names}, values{names: d.Names}
+	path, header := values{names: d.Names}, values{names: d.Names}
+	if d.Path != nil && !d.Path.read(r.URL.EscapedPath(), &path) {
+		return req, sms.Refuse(sms.NotFound)
+	}
+	if int64(len(r.URL.RawQuery)) > d.MaxSize {
+		return req, d.tooLarge()
+	}
+	pairs(r.URL.RawQuery, query.add)
+	readHeader(r, &header)
+	if err := d.readBody(r, req, &body); err != nil {
+		return req, err
+	}
+	for ro := range query.field {
+		req.SecretInURL = req.SecretInURL || query.field[ro].present || path.field[ro].present
+	}
+	return req, req.fill(&query, &body, &path, &header)
+}
+
+func (d *Decoder) tooLarge() error {
+	return sms.RefuseAs(sms.TooLong, sms.RequestTooLarge, "limit", strconv.FormatInt(d.MaxSize, 10))
+}
+
+// readBody reads the body by what it is rather than by what it claims to be: the operator of an app has to set the
+// Content-Type by hand.
+func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
+	claimed, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if strings.HasPrefix(claimed, "multipart/") {
+		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", "multipart")
+	}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", "compressed")
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	if r.ContentLength > d.MaxSize {
+		return d.tooLarge()
+	}
+	var buf bytes.Buffer
+	if r.ContentLength > 0 {
+		buf.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(r.Body, d.MaxSize+1)); err != nil {
+		var limit *http.MaxBytesError
+		if errors.As(err, &limit) {
+			return sms.RefuseAs(sms.TooLong, sms.RequestTooLarge, "limit", strconv.FormatInt(limit.Limit, 10))
+		}
+		return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "request", "offset", strconv.Itoa(buf.Len()))
+	}
+	if int64(buf.Len()) > d.MaxSize {
+		return d.tooLarge()
+	}
+	doc := bytes.TrimPrefix(bytes.TrimLeft(buf.Bytes(), " \t\r\n"), []byte("\uFEFF"))
+	doc = bytes.TrimLeft(doc, " \t\r\n")
+	var refusal *sms.Refusal
+	switch {
+	case len(doc) == 0:
+	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed):
+		if req.Form == formByRequest {
+			req.Form = JSON
+		}
+		refusal = readJSON(doc, into)
+	case doc[0] == '<':
+		refusal = readXML(doc, into)
+	default:
+		pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
+	}
+	if refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// readHeader takes credentials from Authorization and from headers such as X-Password or X-Auth-Token.
+func readHeader(r *http.Request, into *values) {
+	if auth := r.Header.Get("Authorization"); auth != "" {
+		scheme, rest, _ := strings.Cut(auth, " ")
+		if user, password, ok := r.BasicAuth(); ok {
+			into.add("username", user)
+			into.add("password", password)
+		} else if strings.EqualFold(scheme, "Bearer") {
+			into.add("token", strings.TrimSpace(rest))
+		}
+	}
+	for key, list := range r.Header {
+		param, own := strings.CutPrefix(key, "X-")
+		if !own {
+			continue
+		}
+		if n, ok := into.names.find(param); ok && (n.role == roleUser || n.role == rolePassword) {
+			for _, text := range list {
+				into.add(param, text)
+			}
+		}
+	}
+}
+
+// fill merges the sources. What two of them say differently is refused: one of them would be wrong.
+func (req *Request) fill(sources ...*values) error {
+	var merged [roles]field
+	for ro := range merged {
+		m := &merged[ro]
+		for _, source := range sources {
+			f := &source.field[ro]
+			fix(role(ro), f)
+			m.present = m.present || f.present
+			switch {
+			case f.clash && (role(ro) == roleUser || role(ro) == rolePassword):
+				return sms.Refuse(sms.Unauthorized)
+			case f.clash && role(ro) != roleTo, m.text != "" && f.text != "" && m.text != f.text:
+				return sms.RefuseAs(sms.BadRequest, sms.Contradiction, "name", roleNames[ro])
+			case f.text != "":
+				m.text, m.more = f.text, f.more
+			}
+		}
+		if notReplaced(role(ro), m.text) {
+			switch role(ro) {
+			case roleUser, rolePassword, roleTo, roleBody:
+				return sms.RefuseAs(sms.BadRequest, sms.NotReplaced, "name", roleNames[ro])
+			}
+			m.text = ""
+		}
+	}
+	req.User = strings.TrimSpace(merged[roleUser].text)
+	req.Secret = sms.Hide(merged[rolePassword].text)
+	req.To = recipients(merged[roleTo])
+	req.Sender = strings.TrimSpace(merged[roleSender].text)
+	switch from := strings.TrimSpace(merged[roleFrom].text); {
+	case req.User == "":
+		req.User = from
+	case req.Sender == "" && from != req.User:
+		req.Sender = from
+	}
+	req.Body = sms.Hide(cleanText(merged[roleBody].text))
+	req.ContentType = mediaType(merged[roleContentType].text)
+	req.NoContentType = !merged[roleContentType].present
+	req.Disposition = parseDisposition(merged[roleDisposition].text)
+	req.NoDisposition = !merged[roleDisposition].present
+	req.Smart = merged[roleSmart].text == "1" || strings.EqualFold(merged[roleSmart].text, "true")
+	req.InstallID = merged[roleInstallID].text
+	if strings.Trim(req.Secret.Reveal(), "*") == "" && !req.Secret.Empty() {
+		return sms.RefuseAs(sms.Unauthorized, sms.HiddenPassword)
+	}
+	return nil
+}
+
+// fix restores a + that was read as a space because nobody escaped it, where that can be told.
+func fix(ro role, f *field) {
+	switch ro {
+	case roleContentType:
+		if strings.Contains(f.text, "/") {
+			f.text = strings.ReplaceAll(strings.TrimSpace(f.text), " ", "+")
+		}
+	case roleTo, roleSender, roleFrom:
+		f.text = restorePlus(f.text)
+		for i, text := range f.more {
+			f.more[i] = restorePlus(text)
+		}
+	}
+}
+
+// recipients splits what the app sent for one recipient at commas too: no number and no address holds one.
+func recipients(f field) []string {
+	var list []string
+	for _, text := range append([]string{f.text}, f.more...) {
+		for part := range strings.SplitSeq(text, ",") {
+			if part = strings.TrimSpace(part); part != "" {
+				list = append(list, part)
+			}
+		}
+	}
+	return list
+}
+
+func restorePlus(s string) string {
+	if len(s) > 1 && s[0] == ' ' && s[1] >= '0' && s[1] <= '9' {
+		return "+" + s[1:]
+	}
+	return s
+}
+
+// notReplaced reports whether a value is a variable of the template that the app did not know. People may write
+// %wow%, and a password may look like anything, so for these only names that a variable could have count.
+func notReplaced(ro role, s string) bool {
+	if len(s) < 3 || s[0] != '%' || s[len(s)-1] != '%' {
+		return false
+	}
+	inner := s[1 : len(s)-1]
+	for i := 0; i < len(inner); i++ {
+		c := inner[i]
+		if !(c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("[]()%", c) >= 0) {
+			return false
+		}
+	}
+	lower := strings.ToLower(inner)
+	variable := strings.HasPrefix(lower, "account[") || strings.HasPrefix(lower, "sha1(")
+	switch ro {
+	case roleBody:
+		return variable || strings.HasSuffix(lower, "body")
+	case rolePassword:
+		return variable || strings.Contains(lower, "pass")
+	}
+	return true
+}
+
+// cleanText gives a text LF line ends and takes trailing NULs away. Blanks stay: they are the writer's.
+func cleanText(s string) string {
+	s = strings.TrimRight(s, "\x00")
+	if strings.Contains(s, "\r") {
+		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+	}
+	return s
+}
+
+// mediaType lower-cases a media type and drops its parameters.
+func mediaType(s string) string {
+	s, _, _ = strings.Cut(s, ";")
+	return strings.ToLower(strings.TrimSpace(s))
+}
+
+// parseDisposition reads id:wish,wish. A value without a colon is an id alone.
+func parseDisposition(s string) sms.Disposition {
+	id, list, _ := strings.Cut(s, ":")
+	d := sms.Disposition{ID: strings.TrimSpace(id)}
+	for wish := range strings.SplitSeq(list, ",") {
+		if wish = strings.TrimSpace(wish); wish != "" {
+			d.Wishes = append(d.Wishes, wish)
+		}
+	}
+	return d
+}

@@ -1,0 +1,177 @@
+package sendmessage
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// readJSON takes the members of a JSON document. A document that is not valid is repaired first, if its fault is one
+// that hand-made templates are known for.
+func readJSON(body []byte, into *values) *sms.Refusal {
+	doc := body
+	if !gjson.ValidBytes(doc) {
+		if doc = repairJSON(body); !gjson.ValidBytes(doc) {
+			return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON", "offset", strconv.Itoa(faultOffset(body)))
+		}
+	}
+	top := gjson.ParseBytes(doc)
+	if top.IsArray() {
+		if items := top.Array(); len(items) == 1 {
+			top = items[0]
+		}
+	}
+	if !top.IsObject() {
+		return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON", "offset", "1")
+	}
+	readObject(top, into, true)
+	return nil
+}
+
+func readObject(object gjson.Result, into *values, nested bool) {
+	object.ForEach(func(key, value gjson.Result) bool {
+		name := key.String()
+		switch {
+		case value.IsArray():
+			if texts, ok := scalars(value); ok {
+				into.set(name, "")
+				into.list(name, texts)
+			} else {
+				into.set(name, value.Raw)
+			}
+		case value.IsObject() && nested && holdsMessage(value, into.names):
+			readObject(value, into, false)
+		case value.IsObject():
+			into.set(name, value.Raw)
+		default:
+			into.set(name, scalar(value))
+		}
+		return true
+	})
+}
+
+// holdsMessage tells an envelope around the parameters from a document that is itself a value, such as the
+// description of a file.
+func holdsMessage(object gjson.Result, names *Names) (found bool) {
+	if object.Get("attachments").IsArray() {
+		return false
+	}
+	object.ForEach(func(key, _ gjson.Result) bool {
+		n, ok := names.find(key.String())
+		found = ok && (n.role == roleTo || n.role == roleBody)
+		return !found
+	})
+	return found
+}
+
+func scalar(value gjson.Result) string {
+	switch value.Type {
+	case gjson.String:
+		return strings.ToValidUTF8(value.Str, "\uFFFD")
+	case gjson.Null:
+		return ""
+	}
+	return value.Raw // numbers stay exact
+}
+
+func scalars(array gjson.Result) (texts []string, ok bool) {
+	ok = true
+	array.ForEach(func(_, value gjson.Result) bool {
+		ok = !value.IsArray() && !value.IsObject()
+		texts = append(texts, scalar(value))
+		return ok
+	})
+	return texts, ok
+}
+
+// faultOffset says where a document stops being JSON, counted from 1.
+func faultOffset(doc []byte) int {
+	var fault *json.SyntaxError
+	var any json.RawMessage
+	if errors.As(json.Unmarshal(doc, &any), &fault) {
+		return int(fault.Offset)
+	}
+	return 1
+}
+
+// repairJSON mends three faults: raw control characters inside strings, a value that is missing after a colon, and a
+// value without quotes after a colon (a variable that the template does not quote). A valid document has none of
+// them and comes back unchanged.
+func repairJSON(doc []byte) []byte {
+	out := make([]byte, 0, len(doc)+16)
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; c {
+		case '"':
+			end := stringEnd(doc, i)
+			out = appendString(out, doc[i:end])
+			i = end - 1
+		case ':':
+			out = append(out, c)
+			for i+1 < len(doc) && isBlank(doc[i+1]) {
+				i++
+				out = append(out, doc[i])
+			}
+			end := i + 1
+			for end < len(doc) && strings.IndexByte(",}][\"{\n\r", doc[end]) < 0 {
+				end++
+			}
+			bare := bytes.TrimRight(doc[i+1:end], " \t")
+			opens := end < len(doc) && strings.IndexByte(`"{[`, doc[end]) >= 0
+			switch {
+			case len(bare) == 0 && opens, gjson.ValidBytes(bare):
+				// a string, an object, a list, a number or a word follows, as it should
+			case len(bare) == 0:
+				out = append(out, '"', '"')
+			case !opens:
+				out = append(out, '"')
+				out = appendString(out, bare)
+				out = append(out, '"')
+				i += len(bare)
+			}
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// stringEnd returns the offset behind the closing quote of the string that starts at i.
+func stringEnd(doc []byte, i int) int {
+	for i++; i < len(doc); i++ {
+		switch doc[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(doc)
+}
+
+// appendString appends the bytes of a string, raw control characters escaped.
+func appendString(out, raw []byte) []byte {
+	const digits = "0123456789abcdef"
+	for _, c := range raw {
+		switch {
+		case c == '\n':
+			out = append(out, `\n`...)
+		case c == '\r':
+			out = append(out, `\r`...)
+		case c == '\t':
+			out = append(out, `\t`...)
+		case c < 0x20:
+			out = append(out, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -1,0 +1,174 @@
+package sendmessage
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// role is what a parameter means, whatever the template calls it.
+type role uint8
+
+const (
+	roleUser role = iota
+	rolePassword
+	roleSender
+	roleTo
+	roleBody
+	roleContentType
+	roleDisposition
+	roleSmart
+	roleInstallID
+	roleFrom // the user's name or the sender, told apart when all values are known
+	roles
+)
+
+// roleNames are the roles as configuration and sentences name them, mostly the specification's own words.
+var roleNames = [roles]string{
+	"user", "password", "sender", "sms_to", "sms_body", "content_type", "disposition_notification", "smart", "installid", "from",
+}
+
+// aliases are the names seen in templates; of several that are present the first counts. No template may have to
+// be changed for us, so names that have been seen anywhere belong here.
+var aliases = [roles][]string{
+	roleUser: {"username", "cloud_username", "user", "u", "account", "login", "email", "authUsername", "sip_user"},
+	rolePassword: {
+		"password", "cloud_password", "pass", "p", "pwd", "secret", "token", "auth_token", "api_key", "access_token",
+	},
+	roleSender: {"caller_id", "from_number", "sender", "userCallerId"},
+	roleTo:     {"sms_to", "to", "dst", "da", "recipient", "destination", "number", "phone"},
+	roleBody: {
+		"sms_body", "body", "message_body", "msg", "message", "text", "ud", "content",
+	},
+	roleContentType: {"content_type", "type"},
+	roleDisposition: {"disposition_notification", "imdn"},
+	roleSmart:       {"smart"},
+	roleInstallID:   {"installid", "device", "device_id"},
+	roleFrom:        {"from"},
+}
+
+// name is where a parameter name leads: a role, and its place among the names of that role.
+type name struct {
+	role role
+	rank int
+}
+
+// Names maps parameter names to what they mean. Upper and lower case, _ and - make no difference.
+type Names struct{ table map[string]name }
+
+// ParseNames adds an operator's names to the known ones; they come before them. The key is a role such as sms_to
+// (or to), the values are parameter names.
+func ParseNames(own map[string][]string) (*Names, error) {
+	n := &Names{table: make(map[string]name, 64)}
+	for r, list := range aliases {
+		for rank, alias := range list {
+			n.table[canonical(alias)] = name{role(r), rank + 1000}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(own)) {
+		r, ok := parseRole(key)
+		if !ok {
+			return nil, fmt.Errorf("there is no parameter %q to rename, write one of %s", key, strings.Join(roleNames[:roleFrom], ", "))
+		}
+		for rank, alias := range own[key] {
+			if canonical(alias) == "" {
+				return nil, fmt.Errorf("%q is no name for the parameter %s", alias, key)
+			}
+			n.table[canonical(alias)] = name{r, rank}
+		}
+	}
+	return n, nil
+}
+
+// parseRole finds a role by its own name or by any of its known aliases.
+func parseRole(s string) (role, bool) {
+	for r := role(0); r < roleFrom; r++ {
+		if canonical(roleNames[r]) == canonical(s) {
+			return r, true
+		}
+	}
+	for r := role(0); r < roleFrom; r++ {
+		for _, alias := range aliases[r] {
+			if canonical(alias) == canonical(s) {
+				return r, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func (n *Names) find(param string) (name, bool) {
+	var buf [32]byte
+	if len(param) > len(buf) {
+		found, ok := n.table[canonical(param)]
+		return found, ok
+	}
+	found, ok := n.table[string(appendCanonical(buf[:0], param))]
+	return found, ok
+}
+
+func canonical(s string) string { return string(appendCanonical(nil, s)) }
+
+func appendCanonical(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '_' || c == '-' || c == ' ':
+			continue
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// values are the parameters of one source: the query, the body, the path or the headers.
+type values struct {
+	names *Names
+	field [roles]field
+}
+
+// field is what a source says about one role.
+type field struct {
+	text    string
+	rank    int
+	present bool     // the name stands in the template, though its value may be empty
+	clash   bool     // the same name came twice with different values
+	more    []string // further recipients
+}
+
+// add takes one parameter. Of several names for one role the first non-empty one of the table counts.
+func (v *values) add(param, text string) {
+	n, ok := v.names.find(param)
+	if !ok {
+		return
+	}
+	f := &v.field[n.role]
+	switch {
+	case !f.present || f.text == "" && text != "" || text != "" && n.rank < f.rank:
+		f.text, f.rank, f.clash, f.more = text, n.rank, false, nil
+	case text != "" && n.rank == f.rank && text != f.text:
+		f.clash = true
+		f.more = append(f.more, text)
+	}
+	f.present = true
+}
+
+// set is add for documents in which the last of two equal names counts.
+func (v *values) set(param, text string) {
+	if n, ok := v.names.find(param); ok {
+		if f := &v.field[n.role]; f.present && f.rank == n.rank {
+			f.text, f.clash, f.more = "", false, nil
+		}
+	}
+	v.add(param, text)
+}
+
+// list adds a recipient list.
+func (v *values) list(param string, texts []string) {
+	for _, text := range texts {
+		v.add(param, text)
+	}
+}

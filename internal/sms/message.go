@@ -1,0 +1,71 @@
+// Package sms is the vocabulary that every other package shares: what a message is, what became of it, and why.
+package sms
+
+import "time"
+
+// Message is one text from one sender to one recipient.
+type Message struct {
+	// ID is ours: a UUID, the same for every attempt to send this message.
+	ID string
+	// Reference is what the app's user can read out to the administrator: 8 characters.
+	Reference string
+	// Received is when the request came in.
+	Received time.Time
+	// User is the name of the authenticated user.
+	User string
+	// From is the number or sender ID to send from. It may be absent where the provider chooses it.
+	From Number
+	// To is the recipient.
+	To Number
+	// Body is what the person wrote, valid UTF-8 with LF line ends.
+	Body Hidden
+	// Media holds the public URLs of pictures and files to send.
+	Media []string
+	// ContentType is the media type that the app gave, or text/plain.
+	ContentType string
+	// Disposition is the app's own message id and the notifications that it wishes.
+	Disposition Disposition
+	// Smart is the app's flag for a recipient of the same network.
+	Smart bool
+	// InstallID tells the installations of the app apart, where the template sends it.
+	InstallID string
+}
+
+// Disposition is the parsed disposition_notification parameter of the Send Message service.
+// https://doc.acrobits.net/api/client/send_message.html
+type Disposition struct {
+	ID     string
+	Wishes []string
+}
+
+// NumberKind tells apart what a sender or recipient can be.
+type NumberKind uint8
+
+// The kinds of sender and recipient.
+const (
+	NoNumber     NumberKind = iota
+	Phone                   // a telephone number, kept as E.164
+	ShortCode               // 3 to 8 digits that are no telephone number
+	Alphanumeric            // a sender ID such as ACME
+)
+
+// Number is a sender or a recipient in one canonical writing.
+type Number struct {
+	// Value is +E.164 for a phone, digits for a short code, the text itself for an alphanumeric sender.
+	Value string
+	Kind  NumberKind
+}
+
+// String masks the number, because it is what logs print: +1555•••1234 keeps enough to recognise it.
+func (n Number) String() string {
+	if n.Kind == Phone && len(n.Value) > 9 {
+		return n.Value[:4] + "•••" + n.Value[len(n.Value)-4:]
+	}
+	if n.Kind == Phone {
+		return n.Value[:2] + "•••"
+	}
+	return n.Value
+}
+
+// IsZero reports whether there is no number.
+func (n Number) IsZero() bool { return n.Kind == NoNumber }

@@ -1,0 +1,74 @@
+package users
+
+import (
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// maxArgonMemory bounds what one hash may take, in KiB.
+const maxArgonMemory = 256 << 10
+
+// hash is a password hash that is slow on purpose.
+type hash interface{ matches(secret string) bool }
+
+// parseHash reads a bcrypt or argon2id hash; hashed is false for anything else, which is a plain password.
+func parseHash(s string) (h hash, hashed bool, err error) {
+	switch {
+	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
+		if _, err := bcrypt.Cost([]byte(s)); err != nil {
+			return nil, true, errors.New("this is no whole bcrypt hash, it has 60 characters")
+		}
+		return bcryptHash(s), true, nil
+	case strings.HasPrefix(s, "$argon2id$"):
+		h, err := parseArgon2id(s)
+		return h, true, err
+	}
+	return nil, false, nil
+}
+
+type bcryptHash []byte
+
+func (h bcryptHash) matches(secret string) bool {
+	return len(secret) <= 72 && bcrypt.CompareHashAndPassword(h, []byte(secret)) == nil
+}
+
+type argon2idHash struct {
+	memory, time uint32
+	threads      uint8
+	salt, sum    []byte
+}
+
+// parseArgon2id reads the PHC form $argon2id$v=19$m=KiB,t=passes,p=threads$salt$hash.
+// https://github.com/P-H-C/phc-string-format
+func parseArgon2id(s string) (hash, error) {
+	part := strings.Split(s, "$")
+	if len(part) != 6 || part[2] != fmt.Sprintf("v=%d", argon2.Version) {
+		return nil, errors.New("an argon2id hash looks like $argon2id$v=19$m=47104,t=1,p=1$salt$hash")
+	}
+	var h argon2idHash
+	if _, err := fmt.Sscanf(part[3], "m=%d,t=%d,p=%d", &h.memory, &h.time, &h.threads); err != nil {
+		return nil, errors.New("an argon2id hash names m, t and p, in this order")
+	}
+	if h.memory == 0 || h.memory > maxArgonMemory || h.time == 0 || h.time > 64 || h.threads == 0 {
+		return nil, fmt.Errorf("argon2id takes 1 to %d KiB of memory, 1 to 64 passes and at least 1 thread", maxArgonMemory)
+	}
+	var err error
+	if h.salt, err = base64.RawStdEncoding.DecodeString(part[4]); err != nil || len(h.salt) < 8 {
+		return nil, errors.New("the salt of the argon2id hash is no base64 of at least 8 bytes")
+	}
+	if h.sum, err = base64.RawStdEncoding.DecodeString(part[5]); err != nil || len(h.sum) < 16 {
+		return nil, errors.New("the last part of the argon2id hash is no base64 of at least 16 bytes")
+	}
+	return &h, nil
+}
+
+func (h *argon2idHash) matches(secret string) bool {
+	sum := argon2.IDKey([]byte(secret), h.salt, h.time, h.memory, h.threads, uint32(len(h.sum)))
+	return subtle.ConstantTimeCompare(sum, h.sum) == 1
+}

@@ -1,0 +1,169 @@
+package users
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+)
+
+// maxSecret is how many bytes of a secret are looked at; longer ones are denied.
+const maxSecret = 1024
+
+// Account is a user as configured.
+type Account struct {
+	User
+	// Passwords are right together with the user's name: plain texts, or bcrypt or argon2id hashes.
+	Passwords []string
+	// Tokens are right without a name: plain texts.
+	Tokens []string
+}
+
+// List holds users in memory. It answers a wrong credential after the same work for every name, known or not.
+type List struct {
+	key      [32]byte // of this process, so that digests are worth nothing elsewhere
+	accounts map[string]*account
+	tokens   map[digest]*User
+	decoy    hash // stands in where a name has no slow hash of its own
+	verified *recent.Table[digest, *User]
+	slots    chan struct{}
+}
+
+type account struct {
+	user   *User
+	plain  []digest
+	hashed []hash
+}
+
+type digest [sha256.Size]byte
+
+var _ Users = (*List)(nil)
+
+// NewList makes a list. Names and tokens have to be unique, and every account needs a password or a token.
+func NewList(accounts []Account) (*List, error) {
+	l := &List{
+		accounts: make(map[string]*account),
+		tokens:   make(map[digest]*User),
+		verified: recent.NewTable[digest, *User](4096),
+		slots:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if _, err := rand.Read(l.key[:]); err != nil {
+		return nil, err
+	}
+	for _, a := range accounts {
+		user := a.User
+		if user.Name == "" || strings.TrimSpace(user.Name) != user.Name {
+			return nil, fmt.Errorf("%q is no user name", user.Name)
+		}
+		if _, twice := l.accounts[user.Name]; twice {
+			return nil, fmt.Errorf("user %s is there twice", user.Name)
+		}
+		if len(a.Passwords)+len(a.Tokens) == 0 {
+			return nil, fmt.Errorf("user %s has no password and no token", user.Name)
+		}
+		entry := &account{user: &user}
+		l.accounts[user.Name] = entry
+		for _, p := range a.Passwords {
+			h, hashed, err := parseHash(p)
+			switch {
+			case err != nil:
+				return nil, fmt.Errorf("the password hash of user %s: %w", user.Name, err)
+			case p == "" || len(p) > maxSecret:
+				return nil, fmt.Errorf("the password of user %s is empty or longer than %d bytes", user.Name, maxSecret)
+			case hashed:
+				entry.hashed = append(entry.hashed, h)
+				l.decoy = h
+			default:
+				entry.plain = append(entry.plain, l.digest("", p))
+			}
+		}
+		for _, t := range a.Tokens {
+			d := l.digest("", t)
+			if _, twice := l.tokens[d]; twice || t == "" || len(t) > maxSecret {
+				return nil, fmt.Errorf("a token of user %s is empty, too long, or another user's too", user.Name)
+			}
+			l.tokens[d] = &user
+		}
+	}
+	return l, nil
+}
+
+// digest is a keyed hash of a name and a secret, each with its length, so that no two pairs look alike.
+func (l *List) digest(name, secret string) (d digest) {
+	mac := hmac.New(sha256.New, l.key[:])
+	var length [8]byte
+	binary.LittleEndian.PutUint64(length[:], uint64(len(name)))
+	mac.Write(length[:])
+	mac.Write([]byte(name))
+	mac.Write([]byte(secret))
+	mac.Sum(d[:0])
+	return d
+}
+
+// Authenticate implements Users. A blank in the secret also counts as a +, which templates lose on the way.
+func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
+	secret := c.Secret.Reveal()
+	if secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
+		return nil, ErrDenied
+	}
+	user, err := l.try(ctx, c.User, secret)
+	if err == ErrDenied && strings.Contains(secret, " ") {
+		return l.try(ctx, c.User, strings.ReplaceAll(secret, " ", "+"))
+	}
+	return user, err
+}
+
+func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
+	if name == "" {
+		if user := l.tokens[l.digest("", secret)]; user != nil {
+			return user, nil
+		}
+		return nil, ErrDenied
+	}
+	var none account
+	entry, known := l.accounts[name]
+	if !known {
+		entry = &none
+	}
+	own, right := l.digest("", secret), 0
+	for i := range entry.plain {
+		right |= subtle.ConstantTimeCompare(own[:], entry.plain[i][:])
+	}
+	if token := l.tokens[own]; token != nil && token == entry.user {
+		right = 1
+	}
+	if right == 1 {
+		return entry.user, nil
+	}
+	if l.decoy == nil {
+		return nil, ErrDenied
+	}
+	whole := l.digest(name, secret)
+	if user, ok := l.verified.Get(whole); ok {
+		return user, nil
+	}
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if len(entry.hashed) == 0 {
+		l.decoy.matches(secret)
+		return nil, ErrDenied
+	}
+	for _, h := range entry.hashed {
+		if h.matches(secret) {
+			l.verified.Put(whole, entry.user)
+			return entry.user, nil
+		}
+	}
+	return nil, ErrDenied
+}

@@ -1,0 +1,41 @@
+// Package users tells who sends, and from which numbers he may.
+package users
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// ErrDenied is the answer to every credential that is not right, whatever is wrong with it.
+var ErrDenied = errors.New("credential denied")
+
+// Credential is what the app sent to say who it is. Without a user the secret is a token.
+type Credential struct {
+	User   string
+	Secret sms.Hidden
+}
+
+// User is somebody who may send.
+type User struct {
+	Name string
+	// Numbers are those he may send from; the first is the default. Without any the provider chooses.
+	Numbers []sms.Number
+}
+
+// May reports whether the user may send from the number.
+func (u *User) May(n sms.Number) bool {
+	for _, own := range u.Numbers {
+		if own == n {
+			return true
+		}
+	}
+	return false
+}
+
+// Users authenticates. Implementations fail closed: a credential is right or the error is not nil.
+type Users interface {
+	// Authenticate returns the user, ErrDenied for a wrong credential, or the context's error.
+	Authenticate(ctx context.Context, c Credential) (*User, error)
+}
