@@ -58,13 +58,11 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	}
 	a := &Adapter{Name: name, def: d}
 	values := make(map[string]string, len(options))
-	var known []string
+	if err := d.Check(name, baseURL, options); err != nil {
+		return nil, err
+	}
 	for _, o := range d.Options {
-		known = append(known, o.Name)
 		v := strings.TrimSpace(options[o.Name])
-		if v == "" && !o.Optional {
-			return nil, fmt.Errorf("adapter %s needs the option %s", name, o.Name)
-		}
 		if err := checkOption(o.Name, v); err != nil {
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
@@ -73,16 +71,9 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		}
 		values[o.Name] = v
 	}
-	for o := range options {
-		if !slices.Contains(known, o) {
-			return nil, fmt.Errorf("adapter %s knows no option %s%s (it has %s)", name, o, meant(o, known), strings.Join(append(known, "base_url"), ", "))
-		}
-	}
 	if baseURL == "" {
 		t, _ := d.baseURL.bind(values)
-		if baseURL, _ = t.fixed(); baseURL == "" {
-			return nil, fmt.Errorf("adapter %s needs base_url, the address of your server", name)
-		}
+		baseURL, _ = t.fixed()
 	}
 	base, err := checkBaseURL(baseURL)
 	if err != nil {
@@ -99,6 +90,26 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		a.variants = append(a.variants, c)
 	}
 	return a, nil
+}
+
+// Check says what is wrong with the options of an adapter of that name: what is missing, what is not known.
+func (d *Definition) Check(name, baseURL string, options map[string]string) error {
+	var known []string
+	for _, o := range d.Options {
+		known = append(known, o.Name)
+		if strings.TrimSpace(options[o.Name]) == "" && !o.Optional {
+			return fmt.Errorf("adapter %s needs the option %s", name, o.Name)
+		}
+	}
+	for o := range options {
+		if !slices.Contains(known, o) {
+			return fmt.Errorf("adapter %s knows no option %s%s (it has %s)", name, o, meant(o, known), strings.Join(append(known, "base_url"), ", "))
+		}
+	}
+	if baseURL == "" && len(d.baseURL) == 0 {
+		return fmt.Errorf("adapter %s needs base_url, the address of your server", name)
+	}
+	return nil
 }
 
 func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) {

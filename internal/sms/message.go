@@ -29,6 +29,8 @@ type Message struct {
 	Smart bool
 	// InstallID tells the installations of the app apart, where the template sends it.
 	InstallID string
+	// Begun is set when the first request to a provider is about to go out: what breaks afterwards is unknown.
+	Begun bool
 }
 
 // Disposition is the parsed disposition_notification parameter of the Send Message service.

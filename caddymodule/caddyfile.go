@@ -1,0 +1,313 @@
+package caddymodule
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("acrobits_sms", parseCaddyfile)
+	httpcaddyfile.RegisterDirectiveOrder("acrobits_sms", httpcaddyfile.Before, "respond")
+}
+
+func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets the handler up from Caddyfile tokens. Syntax:
+//
+//	acrobits_sms [<matcher>] {
+//		user <name> {
+//			password <secret>
+//			token    <secret>
+//			from     <numbers...>
+//		}
+//		default_region <country>
+//
+//		adapter <name> [as <instance>] {
+//			base_url <url>
+//			<option> <value>
+//		}
+//		define <name> <file>
+//		define <name> {
+//			...
+//		}
+//
+//		timeout         <duration>
+//		attempt_timeout <duration>
+//		transport <module> {
+//			...
+//		}
+//
+//		param    <parameter> <names...>
+//		path     <pattern>
+//		max_size <bytes>
+//		reply    xml|json
+//		legacy
+//		sentence <case> [<language>] <text>
+//		access_log
+//	}
+//
+// user, adapter, define, param and sentence can be repeated, and so can password and token of a user.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	var checks []func(map[string]*adapters.Definition) error
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		switch word {
+		case "user", "adapter", "define", "param", "sentence":
+		default:
+			if seen[word] {
+				return d.Errf("%s stands here a second time", word)
+			}
+			seen[word] = true
+		}
+		var err error
+		switch word {
+		case "user":
+			err = h.unmarshalUser(d)
+		case "adapter":
+			var check func(map[string]*adapters.Definition) error
+			check, err = h.unmarshalAdapter(d)
+			checks = append(checks, check)
+		case "define":
+			err = h.unmarshalDefine(d)
+		case "default_region":
+			err = one(d, &h.DefaultRegion)
+		case "path":
+			err = one(d, &h.Path)
+		case "reply":
+			err = one(d, &h.Reply)
+		case "timeout":
+			err = duration(d, &h.Timeout)
+		case "attempt_timeout":
+			err = duration(d, &h.AttemptTimeout)
+		case "transport":
+			err = h.unmarshalTransport(d)
+		case "param":
+			err = h.unmarshalParam(d)
+		case "max_size":
+			var text string
+			if err = one(d, &text); err == nil {
+				if h.MaxSize, err = strconv.ParseInt(text, 10, 64); err != nil || h.MaxSize <= 0 {
+					err = d.Errf("max_size takes a number of bytes, such as 262144")
+				}
+			}
+		case "legacy":
+			h.Legacy, err = true, none(d)
+		case "access_log":
+			h.AccessLog, err = true, none(d)
+		case "sentence":
+			err = h.unmarshalSentence(d)
+		default:
+			err = d.Errf("unknown word %q%s", word, suggestion(word))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	own, err := parseDefinitions(h.Definitions)
+	if err != nil {
+		return err
+	}
+	for _, check := range checks {
+		if err := check(own); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var words = []string{
+	"user", "default_region", "adapter", "define", "timeout", "attempt_timeout", "transport", "param", "path",
+	"max_size", "reply", "legacy", "sentence", "access_log",
+}
+
+func suggestion(word string) string {
+	if near := adapters.Nearest(word, words); len(near) > 0 {
+		return ", did you mean " + near[0] + "?"
+	}
+	return ""
+}
+
+// one reads exactly one argument.
+func one(d *caddyfile.Dispenser, into *string) error {
+	word := d.Val()
+	if !d.AllArgs(into) {
+		return d.Errf("%s takes exactly one value", word)
+	}
+	return nil
+}
+
+func none(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	word := d.Val()
+	var text string
+	if err := one(d, &text); err != nil {
+		return err
+	}
+	parsed, err := caddy.ParseDuration(text)
+	if err != nil || parsed <= 0 {
+		return d.Errf("%s takes a duration, such as 10s", word)
+	}
+	*into = caddy.Duration(parsed)
+	return nil
+}
+
+func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
+	u := new(User)
+	if !d.AllArgs(&u.Name) {
+		return d.Err("write: user NAME { password … }")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch word := d.Val(); word {
+		case "password", "token":
+			var secret string
+			if err := one(d, &secret); err != nil {
+				return err
+			}
+			if word == "password" {
+				u.Passwords = append(u.Passwords, secret)
+			} else {
+				u.Tokens = append(u.Tokens, secret)
+			}
+		case "from":
+			numbers := d.RemainingArgs()
+			if len(numbers) == 0 {
+				return d.Err("from takes at least one number")
+			}
+			u.From = append(u.From, numbers...)
+		default:
+			return d.Errf("a user has password, token and from, not %q", word)
+		}
+	}
+	h.Users = append(h.Users, u)
+	return nil
+}
+
+// unmarshalAdapter reads an adapter block. The check it returns is for when all definitions are known; its errors name
+// the line of the block.
+func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (func(map[string]*adapters.Definition) error, error) {
+	at := *d
+	a := &Adapter{Options: make(map[string]string)}
+	switch args := d.RemainingArgs(); {
+	case len(args) == 1:
+		a.Definition = args[0]
+	case len(args) == 3 && args[1] == "as":
+		a.Definition, a.Name = args[0], args[2]
+	default:
+		return nil, d.Err("write: adapter NAME [as INSTANCE] { … }")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		word := d.Val()
+		var text string
+		if err := one(d, &text); err != nil {
+			return nil, err
+		}
+		if _, twice := a.Options[word]; twice || word == "base_url" && a.BaseURL != "" {
+			return nil, d.Errf("%s stands here a second time", word)
+		}
+		if word == "base_url" {
+			a.BaseURL = text
+		} else {
+			a.Options[word] = text
+		}
+	}
+	h.Adapters = append(h.Adapters, a)
+	return func(own map[string]*adapters.Definition) error {
+		def, err := a.find(own)
+		if err != nil {
+			return at.WrapErr(err)
+		}
+		if err := def.Check(a.Definition, a.BaseURL, a.Options); err != nil {
+			return at.WrapErr(err)
+		}
+		return nil
+	}, nil
+}
+
+// unmarshalDefine reads a definition from a block, or from a file beside the one that names it.
+func (h *Handler) unmarshalDefine(d *caddyfile.Dispenser) error {
+	segment := d.NextSegment()
+	switch {
+	case len(segment) >= 4 && segment[2].Text == "{" && !segment[2].Quoted():
+		inner := segment[3 : len(segment)-1]
+		def := &Definition{Name: segment[1].Text, Source: adapters.Render(inner), File: d.File(), Line: segment[0].Line + 1}
+		if len(inner) > 0 {
+			def.Line = inner[0].Line
+		}
+		h.Definitions = append(h.Definitions, def)
+	case len(segment) == 3:
+		file := segment[2].Text
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(filepath.Dir(d.File()), file)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return d.WrapErr(err)
+		}
+		h.Definitions = append(h.Definitions, &Definition{Name: segment[1].Text, Source: string(text), File: segment[2].Text, Line: 1})
+	default:
+		return d.Err("write: define NAME { … }, or: define NAME FILE")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	name := d.Val()
+	mod, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+name)
+	if err != nil {
+		return err
+	}
+	h.TransportRaw = caddyconfig.JSONModuleObject(mod, "protocol", name, nil)
+	return nil
+}
+
+func (h *Handler) unmarshalParam(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return d.Err("write: param PARAMETER NAME…, such as: param sms_to dst")
+	}
+	if h.Params == nil {
+		h.Params = make(map[string][]string)
+	}
+	h.Params[args[0]] = append(h.Params[args[0]], args[1:]...)
+	return nil
+}
+
+func (h *Handler) unmarshalSentence(d *caddyfile.Dispenser) error {
+	switch args := d.RemainingArgs(); len(args) {
+	case 2:
+		h.Sentences = append(h.Sentences, Sentence{Name: args[0], Text: args[1]})
+	case 3:
+		h.Sentences = append(h.Sentences, Sentence{Name: args[0], Language: args[1], Text: args[2]})
+	default:
+		return d.Err("write: sentence CASE [LANGUAGE] \"TEXT\"")
+	}
+	return nil
+}
+
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

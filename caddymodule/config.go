@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+)
+
+// User is somebody who may send.
+type User struct {
+	// Name is the user's name as the app sends it.
+	Name string `json:"name"`
+
+	// Passwords are right together with the name. Each is a plain text, best a placeholder such as `{env.PASSWORD}`
+	// or `{file./run/secrets/password}`, or a bcrypt or argon2id hash.
+	Passwords []string `json:"passwords,omitempty"`
+
+	// Tokens are right without a name, for apps that send one secret only. Each is a plain text or a placeholder.
+	Tokens []string `json:"tokens,omitempty"`
+
+	// From are the numbers, short codes or sender IDs that the user may send from. The first is the default.
+	// Without any the provider chooses, and a request that asks for a sender is refused.
+	From []string `json:"from,omitempty"`
+}
+
+// account resolves the placeholders. The resolved secrets stay out of the exported fields, which Caddy prints.
+func (u *User) account(repl *caddy.Replacer, region string, log *zap.Logger) (users.Account, error) {
+	account := users.Account{User: users.User{Name: u.Name}}
+	resolve := func(kind string, list []string) (resolved []string, err error) {
+		for _, s := range list {
+			secret, err := repl.ReplaceOrErr(s, true, true)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", kind, err)
+			}
+			hash := strings.HasPrefix(secret, "$2") || strings.HasPrefix(secret, "$argon2id$")
+			if isLiteral(s) && !hash {
+				log.Warn("a secret stands in the configuration itself; write {env.NAME} or {file./path} instead",
+					zap.String("user", u.Name), zap.String("option", kind))
+			}
+			if !hash && weak(secret) {
+				log.Warn("a secret is easy to guess", zap.String("user", u.Name), zap.String("option", kind))
+			}
+			resolved = append(resolved, secret)
+		}
+		return resolved, nil
+	}
+	var err error
+	if account.Passwords, err = resolve("password", u.Passwords); err != nil {
+		return account, err
+	}
+	if account.Tokens, err = resolve("token", u.Tokens); err != nil {
+		return account, err
+	}
+	for _, s := range u.From {
+		resolved, err := repl.ReplaceOrErr(s, true, true)
+		if err != nil {
+			return account, fmt.Errorf("from: %w", err)
+		}
+		n, ok := number.Sender(resolved, region)
+		if !ok {
+			return account, fmt.Errorf("from: %q is no number, short code or sender ID; write numbers as +15551234567", resolved)
+		}
+		account.Numbers = append(account.Numbers, n)
+	}
+	return account, nil
+}
+
+// weak reports whether a secret is short or made of digits alone.
+func weak(secret string) bool {
+	return len(secret) < 12 && strings.Trim(secret, "0123456789") == "" || len(secret) < 8
+}
+
+// Adapter is a way out: a definition with the options of an account.
+type Adapter struct {
+	// Definition is the name of a built-in definition, such as `twilio`, or of one of the operator's own.
+	Definition string `json:"definition"`
+
+	// Name is the instance's name in logs. Default: the definition's name.
+	Name string `json:"name,omitempty"`
+
+	// BaseURL replaces the definition's base URL: scheme, host, and a path to put in front.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// Options are the definition's options, by the provider's own names. Values may be placeholders such as
+	// `{env.TWILIO_AUTH_TOKEN}`.
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// find looks the definition up among the operator's own and the built-in ones.
+func (a *Adapter) find(own map[string]*adapters.Definition) (*adapters.Definition, error) {
+	if d := own[a.Definition]; d != nil {
+		return d, nil
+	}
+	d, err := adapters.Builtin(a.Definition)
+	if err == nil {
+		return d, nil
+	}
+	var names []string
+	for name := range own {
+		names = append(names, name)
+	}
+	if near := adapters.Nearest(a.Definition, names); len(near) > 0 {
+		return nil, fmt.Errorf("there is no adapter %q, did you mean %s?", a.Definition, strings.Join(near, " or "))
+	}
+	return nil, err
+}
+
+func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer, log *zap.Logger) (*adapters.Adapter, error) {
+	d, err := a.find(own)
+	if err != nil {
+		return nil, err
+	}
+	name := a.Name
+	if name == "" {
+		name = a.Definition
+	}
+	if err := d.Check(name, a.BaseURL, a.Options); err != nil {
+		return nil, err
+	}
+	base, err := repl.ReplaceOrErr(a.BaseURL, true, true)
+	if err != nil {
+		return nil, fmt.Errorf("adapter %s: base_url: %w", name, err)
+	}
+	options := make(map[string]string, len(a.Options))
+	for _, o := range d.Options {
+		value, given := a.Options[o.Name]
+		if !given {
+			continue
+		}
+		if options[o.Name], err = repl.ReplaceOrErr(value, !o.Optional, true); err != nil {
+			return nil, fmt.Errorf("adapter %s: %s: %w", name, o.Name, err)
+		}
+		if o.Secret && isLiteral(value) {
+			log.Warn("a secret stands in the configuration itself; write {env.NAME} or {file./path} instead",
+				zap.String("adapter", name), zap.String("option", o.Name))
+		}
+	}
+	return d.Bind(name, base, options)
+}
+
+// Definition describes an SMS API in the adapter language.
+type Definition struct {
+	// Name is the name by which adapters refer to it.
+	Name string `json:"name"`
+
+	// Source is the text of the definition.
+	Source string `json:"source"`
+
+	// File and Line say where the text begins, for errors.
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+}
+
+func (d *Definition) parse() (*adapters.Definition, error) {
+	file := d.File
+	if file == "" {
+		file = d.Name
+	}
+	return adapters.Parse(d.Name, file, max(1, d.Line), d.Source)
+}

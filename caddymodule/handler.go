@@ -1,0 +1,298 @@
+// Package caddymodule is the Caddy HTTP handler acrobits_sms: it answers the Send Message web service of Acrobits
+// apps and hands the messages to SMS providers.
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+	"go.uber.org/zap"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler answers the Send Message web service of Acrobits apps (Groundwire, Cloud Softphone, white labels): it takes
+// an app's request in any of its forms, proves who sent it, hands the text to an SMS provider, and turns the provider's
+// reply into the `sms_id` or the `message` that the app shows. The app is told success only if a provider accepted the
+// message, and nothing is ever sent twice by itself.
+//
+// The handler answers every request that reaches it; no later handler of the route is called.
+//
+// Placeholders, set when the reply is written:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.acrobits_sms.outcome}` | `accepted`, `refused` or `unknown`
+// `{http.acrobits_sms.cause}` | Why, unless accepted: a name such as `invalid_recipient`
+// `{http.acrobits_sms.adapter}` | The name of the adapter that answered
+// `{http.acrobits_sms.sms_id}` | The id that the app was given
+// `{http.acrobits_sms.reference}` | The reference that a user can read out
+// `{http.auth.user.id}` | The name of the user
+type Handler struct {
+	// Users are those who may send. At least one is required: there is no open mode.
+	Users []*User `json:"users,omitempty"`
+
+	// DefaultRegion is the country of numbers that are written without one, as a two-letter code such as `US`.
+	// Without it such numbers are refused.
+	DefaultRegion string `json:"default_region,omitempty"`
+
+	// Adapters are the ways out. The next one is tried only if the one before certainly did not take the message.
+	// At least one is required.
+	Adapters []*Adapter `json:"adapters,omitempty"`
+
+	// Definitions describe further SMS APIs in the adapter language.
+	Definitions []*Definition `json:"definitions,omitempty"`
+
+	// TransportRaw carries the requests to the providers. Default: `http` with 512 idle connections to a host that
+	// are kept for 30 seconds. Checking the certificates of providers cannot be turned off.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	// Timeout is the budget of a message, all attempts together. Default: `20s`. Apps give up after about 30 seconds.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// AttemptTimeout is the budget of one request to a provider. Default: `10s`.
+	AttemptTimeout caddy.Duration `json:"attempt_timeout,omitempty"`
+
+	// Params adds names to those under which the parameters of a request are known, such as `{"sms_to": ["dst"]}`.
+	// The parameters are `user`, `password`, `sender`, `sms_to`, `sms_body`, `content_type`,
+	// `disposition_notification`, `smart` and `installid`.
+	Params map[string][]string `json:"params,omitempty"`
+
+	// Path reads parameters from the path of the request, such as `/send/{token}/{to}/{body}`. Paths that do not fit
+	// are answered 404. Default: the path does not matter.
+	Path string `json:"path,omitempty"`
+
+	// Reply fixes the form of the replies to `xml` or `json`. Default: JSON for JSON requests, XML for others,
+	// unless `Accept` asks for one of them.
+	Reply string `json:"reply,omitempty"`
+
+	// Legacy adds `error` and `description` to the replies, which older apps read.
+	Legacy bool `json:"legacy,omitempty"`
+
+	// MaxSize limits the query and the body of a request, each, in bytes. Default: 262144.
+	MaxSize int64 `json:"max_size,omitempty"`
+
+	// AccessLog keeps requests whose URL holds parameters in the access log. Such a URL holds a password, so without
+	// this they are left out. Set it only where a filter takes the query out of the log.
+	AccessLog bool `json:"access_log,omitempty"`
+
+	// Sentences replace what the app's users are told.
+	Sentences []Sentence `json:"sentences,omitempty"`
+
+	decoder   *sendmessage.Decoder
+	replier   sendmessage.Replier
+	users     users.Users
+	numbers   *number.Table
+	deliverer *delivery.Deliverer
+	phrases   *phrases
+	hinted    *sync.Map // hints that were logged already, by user and hint
+	logger    *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.acrobits_sms",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision sets the handler up. It opens no connection.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	h.hinted = new(sync.Map)
+	for _, step := range []func(caddy.Context) error{
+		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) provisionRequests(caddy.Context) error {
+	names, err := sendmessage.ParseNames(h.Params)
+	if err != nil {
+		return fmt.Errorf("param: %w", err)
+	}
+	h.decoder = &sendmessage.Decoder{Names: names, MaxSize: h.MaxSize}
+	if h.MaxSize < 0 {
+		return errors.New("max_size is a number of bytes")
+	}
+	if h.MaxSize == 0 {
+		h.decoder.MaxSize = sendmessage.DefaultMaxSize
+	}
+	if h.Path != "" {
+		if h.decoder.Path, err = sendmessage.ParsePattern(h.Path, names); err != nil {
+			return fmt.Errorf("path: %w", err)
+		}
+	}
+	if h.DefaultRegion != "" && !number.KnownRegion(h.DefaultRegion) {
+		return fmt.Errorf("default_region: %q is no country, write two letters such as US", h.DefaultRegion)
+	}
+	h.numbers = number.NewTable(h.DefaultRegion)
+	return nil
+}
+
+func (h *Handler) provisionReplies(caddy.Context) (err error) {
+	h.replier.Legacy = h.Legacy
+	if h.Reply != "" {
+		var ok bool
+		if h.replier.Form, ok = sendmessage.ParseForm(h.Reply); !ok {
+			return fmt.Errorf("reply: %q is no form, write xml or json", h.Reply)
+		}
+	}
+	h.phrases, err = newPhrases(h.Sentences)
+	return err
+}
+
+func (h *Handler) provisionUsers(caddy.Context) error {
+	if len(h.Users) == 0 {
+		return errors.New("nobody may send: write user NAME { password … }")
+	}
+	repl := caddy.NewReplacer()
+	var accounts []users.Account
+	for _, u := range h.Users {
+		account, err := u.account(repl, h.DefaultRegion, h.logger)
+		if err != nil {
+			return fmt.Errorf("user %s: %w", u.Name, err)
+		}
+		accounts = append(accounts, account)
+	}
+	list, err := users.NewList(accounts)
+	h.users = list
+	return err
+}
+
+func (h *Handler) provisionDelivery(ctx caddy.Context) error {
+	if len(h.Adapters) == 0 {
+		return errors.New("no message could leave: write adapter NAME { … }, or adapter sandbox to try")
+	}
+	transport, err := h.loadTransport(ctx)
+	if err != nil {
+		return err
+	}
+	h.deliverer = &delivery.Deliverer{
+		Timeout: time.Duration(h.Timeout), AttemptTimeout: time.Duration(h.AttemptTimeout), NotSent: isDialError,
+	}
+	if h.Timeout == 0 {
+		h.deliverer.Timeout = delivery.DefaultTimeout
+	}
+	if h.AttemptTimeout == 0 {
+		h.deliverer.AttemptTimeout = delivery.DefaultAttemptTimeout
+	}
+	own, err := parseDefinitions(h.Definitions)
+	if err != nil {
+		return err
+	}
+	repl := caddy.NewReplacer()
+	var names []string
+	for _, a := range h.Adapters {
+		adapter, err := a.bind(own, repl, h.logger)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(names, adapter.Name) {
+			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
+		}
+		names = append(names, adapter.Name)
+		h.deliverer.Routes = append(h.deliverer.Routes, delivery.Route{Adapter: adapter, Transport: transport})
+	}
+	return nil
+}
+
+// transportDefaults is the transport for providers. Messages are rare, so a kept connection may have died before the
+// next one; under load, too few of them cost a TLS handshake for each message.
+const transportDefaults = `{"max_idle_conns_per_host": 512, "idle_timeout": 30000000000}`
+
+// loadTransport loads the transport guest.
+func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
+	raw := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
+	if len(h.TransportRaw) > 0 {
+		if err := json.Unmarshal(h.TransportRaw, &raw); err != nil {
+			return nil, fmt.Errorf("transport: %w", err)
+		}
+	}
+	var tls reverseproxy.TLSConfig
+	if json.Unmarshal(raw["tls"], &tls) == nil && tls.InsecureSkipVerify {
+		return nil, errors.New("transport: the certificates of providers are always checked, trust your own with tls_trust_pool instead")
+	}
+	if string(raw["protocol"]) == `"http"` && raw["keep_alive"] == nil {
+		raw["keep_alive"] = json.RawMessage(transportDefaults)
+	}
+	var err error
+	if h.TransportRaw, err = json.Marshal(raw); err != nil {
+		return nil, err
+	}
+	mod, err := ctx.LoadModule(h, "TransportRaw")
+	if err != nil {
+		return nil, fmt.Errorf("transport: %w", err)
+	}
+	transport, ok := mod.(http.RoundTripper)
+	if !ok {
+		return nil, fmt.Errorf("transport: %T carries no HTTP requests", mod)
+	}
+	return schemes{transport}, nil
+}
+
+// schemes sends requests to the sandbox by their scheme, all others by the transport.
+type schemes struct{ http.RoundTripper }
+
+func (s schemes) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "sandbox" {
+		return delivery.Sandbox{}.RoundTrip(r)
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
+func isDialError(err error) bool {
+	var dial reverseproxy.DialError
+	return errors.As(err, &dial)
+}
+
+// isLiteral reports whether a configured secret stands there itself instead of a placeholder.
+func isLiteral(s string) bool {
+	return !strings.Contains(s, "{env.") && !strings.Contains(s, "{file.")
+}
+
+func parseDefinitions(list []*Definition) (map[string]*adapters.Definition, error) {
+	own := make(map[string]*adapters.Definition)
+	for _, d := range list {
+		if own[d.Name] != nil {
+			return nil, fmt.Errorf("%s:%d: %s is defined a second time", d.File, d.Line, d.Name)
+		}
+		if slices.Contains(adapters.Names(), d.Name) {
+			return nil, fmt.Errorf("%s:%d: there is a built-in adapter %s already, choose another name", d.File, d.Line, d.Name)
+		}
+		parsed, err := d.parse()
+		if err != nil {
+			return nil, err
+		}
+		own[d.Name] = parsed
+	}
+	return own, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

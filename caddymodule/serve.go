@@ -1,0 +1,279 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+)
+
+// exchange is one request on its way.
+type exchange struct {
+	*Handler
+	w http.ResponseWriter
+	r *http.Request
+
+	request *sendmessage.Request
+	kind    sendmessage.Kind
+	user    *users.User
+	message sms.Message
+	replied bool
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It returns nil for everything that was answered, because Caddy
+// logs the whole address of requests that fail, passwords and all.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	id := uuid.New()
+	x := &exchange{Handler: h, w: w, r: r, request: &sendmessage.Request{}}
+	x.message.Received, x.message.ID = time.Now(), id.String()
+	x.message.Reference = strings.ToUpper(x.message.ID[:8])
+	defer x.rescue()
+	x.reply(x.receipt())
+	return nil
+}
+
+// receipt takes the request through all steps.
+func (x *exchange) receipt() sms.Receipt {
+	for _, step := range [...]func(*exchange) error{
+		(*exchange).decode,
+		(*exchange).authenticate,
+		(*exchange).classify,
+		(*exchange).admit,
+	} {
+		if err := step(x); err != nil {
+			return refused(err)
+		}
+	}
+	if x.kind != sendmessage.Text {
+		return sms.Receipt{Outcome: sms.Accepted}
+	}
+	return x.deliver()
+}
+
+func (x *exchange) decode() (err error) {
+	x.request, err = x.decoder.Decode(x.r)
+	if x.request.SecretInURL && !x.AccessLog {
+		caddyhttp.SetVar(x.r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	return err
+}
+
+func (x *exchange) authenticate() (err error) {
+	x.user, err = x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
+	if err != nil {
+		return sms.Refuse(sms.Unauthorized)
+	}
+	if repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.auth.user.id", x.user.Name)
+	}
+	return nil
+}
+
+func (x *exchange) classify() (err error) {
+	x.kind, err = x.request.Classify()
+	x.hint()
+	return err
+}
+
+// admit makes the message: it reads the numbers and binds the sender to the user.
+func (x *exchange) admit() error {
+	if x.kind != sendmessage.Text {
+		return nil
+	}
+	m, req := &x.message, x.request
+	m.User, m.Body = x.user.Name, req.Body
+	m.ContentType, m.Disposition, m.Smart, m.InstallID = req.ContentType, req.Disposition, req.Smart, req.InstallID
+	if m.ContentType == "" {
+		m.ContentType = "text/plain"
+	}
+	for i, raw := range req.To {
+		to, ok := x.numbers.Recipient(raw)
+		if !ok {
+			return sms.Refuse(sms.InvalidRecipient)
+		}
+		if i > 0 && to != m.To {
+			return sms.RefuseAs(sms.BadRequest, sms.SeveralRecipients)
+		}
+		m.To = to
+	}
+	if len(x.user.Numbers) > 0 {
+		m.From = x.user.Numbers[0]
+	}
+	if req.Sender != "" && req.Sender != x.user.Name {
+		from, ok := number.Sender(req.Sender, x.DefaultRegion)
+		if !ok || !x.user.May(from) {
+			return sms.Refuse(sms.SenderNotAllowed)
+		}
+		m.From = from
+	}
+	return nil
+}
+
+func (x *exchange) deliver() sms.Receipt {
+	return x.deliverer.Deliver(x.r.Context(), &x.message)
+}
+
+func refused(err error) sms.Receipt {
+	var refusal *sms.Refusal
+	if !errors.As(err, &refusal) {
+		refusal = sms.Refuse(sms.Internal)
+	}
+	return sms.Receipt{Outcome: sms.Refused, Refusal: refusal}
+}
+
+// reply answers the app and tells the operator.
+func (x *exchange) reply(r sms.Receipt) {
+	x.publish(r)
+	x.replied = true
+	var err error
+	if r.Outcome == sms.Accepted {
+		err = x.replier.Accept(x.w, x.request.Form, r.ID)
+	} else {
+		sentence := x.phrases.say(x.r, r.Refusal, x.message.Reference)
+		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
+	}
+	x.report(r, err == nil)
+}
+
+// publish sets the placeholders and the fields of the access log.
+func (x *exchange) publish(r sms.Receipt) {
+	ctx := x.r.Context()
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Set("http.acrobits_sms.outcome", r.Outcome.String())
+		repl.Set("http.acrobits_sms.cause", r.Cause().String())
+		repl.Set("http.acrobits_sms.adapter", r.Adapter)
+		repl.Set("http.acrobits_sms.sms_id", r.ID)
+		repl.Set("http.acrobits_sms.reference", x.message.Reference)
+	}
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Add(zap.String("sms_reference", x.message.Reference))
+	}
+}
+
+// report writes the event line: one for each request, with nothing in it but what is listed here.
+func (x *exchange) report(r sms.Receipt, delivered bool) {
+	level := zapcore.InfoLevel
+	switch r.Cause() {
+	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
+		level = zapcore.ErrorLevel
+	case sms.Unauthorized:
+		level = zapcore.WarnLevel
+	}
+	line := x.logger.Check(level, "message")
+	if line == nil {
+		return
+	}
+	fields := make([]zap.Field, 0, 18)
+	fields = append(fields,
+		zap.String("outcome", r.Outcome.String()),
+		zap.String("reference", x.message.Reference),
+		zap.Duration("duration", time.Since(x.message.Received)),
+	)
+	add := func(key, value string) {
+		if value != "" {
+			fields = append(fields, zap.String(key, value))
+		}
+	}
+	if r.Refusal != nil {
+		add("cause", r.Refusal.Error())
+	}
+	if x.user != nil {
+		add("user", x.user.Name)
+		add("kind", x.kind.String())
+	} else if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+		add("client_ip", ip)
+	}
+	add("from", masked(x.message.From))
+	add("to", masked(x.message.To))
+	add("adapter", r.Adapter)
+	add("sms_id", r.ID)
+	add("provider_code", r.Code)
+	add("detail", r.Detail)
+	if r.Status != 0 {
+		fields = append(fields, zap.Int("provider_status", r.Status))
+	}
+	if r.Attempts != 0 {
+		fields = append(fields, zap.Int("attempts", r.Attempts))
+	}
+	if !delivered {
+		fields = append(fields, zap.Bool("phone_gone", true))
+	}
+	line.Write(fields...)
+}
+
+func masked(n sms.Number) string {
+	if n.IsZero() {
+		return ""
+	}
+	return n.String()
+}
+
+// rescue answers a request whose handling panicked. What broke after a request to a provider began may have gone out.
+func (x *exchange) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	what := fmt.Sprintf("%T", p) // a panic's own words may be anything, so only the runtime's are told
+	if err, ok := p.(runtime.Error); ok {
+		what = err.Error()
+	}
+	x.logger.Error("panic", zap.String("reference", x.message.Reference), zap.String("panic", what), zap.ByteString("stack", debug.Stack()))
+	if x.replied {
+		return
+	}
+	r := refused(sms.Refuse(sms.Internal))
+	if x.message.Begun {
+		r = sms.Receipt{Refusal: sms.Refuse(sms.Unknown)}
+	}
+	x.reply(r)
+}
+
+// hint tells the operator once for each user what the app's settings lack.
+func (x *exchange) hint() {
+	if x.kind == sendmessage.Text && x.request.NoContentType {
+		x.hintOnce("content_type", "the app's SMS settings lack content_type=%content_type%; without it pictures and notices can only be guessed")
+	}
+	if x.kind == sendmessage.Text && x.request.NoDisposition {
+		x.hintOnce("disposition_notification", "the app's SMS settings lack disposition_notification=%disposition_notification%, the only id a message has")
+	}
+	if !x.secure() {
+		x.hintOnce("http", "the app uses http://, over which it sends asterisks for the password and everybody can read along; use https://")
+	}
+}
+
+func (x *exchange) hintOnce(hint, text string) {
+	type key struct{ user, hint string }
+	if _, told := x.hinted.Load(key{x.user.Name, hint}); told {
+		return
+	}
+	if _, told := x.hinted.LoadOrStore(key{x.user.Name, hint}, true); !told {
+		x.logger.Warn(text, zap.String("user", x.user.Name), zap.String("hint", hint))
+	}
+}
+
+// secure reports whether the app came over TLS, to us or to a proxy that Caddy trusts.
+func (x *exchange) secure() bool {
+	if x.r.TLS != nil {
+		return true
+	}
+	trusted, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted && x.r.Header.Get("X-Forwarded-Proto") == "https"
+}
