@@ -3,7 +3,6 @@ package sendmessage
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"mime"
 	"net/http"
 	"strconv"
@@ -166,12 +165,19 @@ func (p Replier) legacyJSON(b []byte, more bool, code int, text string) []byte {
 }
 
 func appendXML(b []byte, s string) []byte {
-	if !strings.ContainsAny(s, `&<>"'`) {
-		return append(b, s...)
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '&':
+			b = append(b, "&amp;"...)
+		case '<':
+			b = append(b, "&lt;"...)
+		case '>':
+			b = append(b, "&gt;"...)
+		default:
+			b = append(b, s[i])
+		}
 	}
-	var buf bytes.Buffer
-	_ = xml.EscapeText(&buf, []byte(s)) // a bytes.Buffer takes everything
-	return append(b, buf.Bytes()...)
+	return b
 }
 
 func appendJSON(b []byte, s string) []byte {
