@@ -80,7 +80,10 @@ func bare(raw string) (string, bool) {
 		}
 	}
 	s, _, _ = strings.Cut(s, "@")
-	s, _, _ = strings.Cut(s, ";")
+	s, params, _ := strings.Cut(s, ";")
+	if params = strings.TrimSpace(params); params != "" && !unicode.IsLetter(rune(params[0])) {
+		return "", false // a second number rather than a parameter
+	}
 	return strings.TrimSpace(s), true
 }
 

@@ -1,0 +1,187 @@
+package users
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// argon is "12345678" with little memory, so that the tests are fast.
+const argon = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$hkeyZmhQXOyBa5Pnyk+nkQml/UcJ9D8R9SVD+fP12B8"
+
+func hashed(t testing.TB, password string) string {
+	t.Helper()
+	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(h)
+}
+
+func list(t testing.TB) *List {
+	t.Helper()
+	l, err := NewList([]Account{
+		{User: User{Name: "plain"}, Passwords: []string{"12345678", "second secret"}},
+		{User: User{Name: "bcrypt"}, Passwords: []string{hashed(t, "12345678")}},
+		{User: User{Name: "argon"}, Passwords: []string{argon}},
+		{User: User{Name: "token"}, Tokens: []string{"a+token"}},
+		{User: User{Name: "both"}, Passwords: []string{"p w"}, Tokens: []string{"another token"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestAuthenticate(t *testing.T) {
+	l := list(t)
+	for _, c := range []struct{ user, secret, want string }{
+		{"plain", "12345678", "plain"},
+		{"plain", "second secret", "plain"},
+		{"bcrypt", "12345678", "bcrypt"},
+		{"argon", "12345678", "argon"},
+		{"", "a+token", "token"},
+		{"", "a token", "token"}, // the template lost the plus
+		{"token", "a+token", "token"},
+		{"both", "p w", "both"},
+		{"both", "another token", "both"},
+
+		{"plain", "wrong", ""},
+		{"plain", "", ""},
+		{"plain", "1234567", ""},
+		{"plain", "123456789", ""},
+		{"plain", "12345678 ", ""},
+		{"Plain", "12345678", ""},
+		{"nobody", "12345678", ""},
+		{"", "12345678", ""}, // a password is no token
+		{"plain", "a+token", ""},
+		{"nobody", "a+token", ""},
+		{"bcrypt", "wrong", ""},
+		{"bcrypt", hashed(t, "12345678"), ""},
+		{"argon", argon, ""},
+		{"", "", ""},
+		{"plain", strings.Repeat("x", maxSecret+1), ""},
+	} {
+		for range 2 { // right and wrong answers stay what they are when asked again
+			user, err := l.Authenticate(t.Context(), Credential{c.user, sms.Hide(c.secret)})
+			switch {
+			case c.want == "" && (user != nil || !errors.Is(err, ErrDenied)):
+				t.Errorf("%q %q: got %v, %v, want it denied", c.user, c.secret, user, err)
+			case c.want != "" && (err != nil || user.Name != c.want):
+				t.Errorf("%q %q: got %v, %v, want %s", c.user, c.secret, user, err, c.want)
+			}
+		}
+	}
+}
+
+// A right password opens the cache for itself and for nothing else.
+func TestRightThenWrong(t *testing.T) {
+	l := list(t)
+	rapid.Check(t, func(t *rapid.T) {
+		if _, err := l.Authenticate(context.Background(), Credential{"bcrypt", sms.Hide("12345678")}); err != nil {
+			t.Fatal(err)
+		}
+		user, secret := rapid.String().Draw(t, "user"), rapid.String().Draw(t, "secret")
+		for _, c := range []Credential{
+			{"bcrypt", sms.Hide(secret)}, {"bcrypt1", sms.Hide("2345678")}, {user, sms.Hide("12345678")}, {"bcryp", sms.Hide("t12345678")},
+		} {
+			if c.Secret.Reveal() == "12345678" && (c.User == "bcrypt" || c.User == "plain" || c.User == "argon") {
+				continue
+			}
+			if u, err := l.Authenticate(context.Background(), c); err == nil {
+				t.Fatalf("%q %q is %s", c.User, c.Secret.Reveal(), u.Name)
+			}
+		}
+	})
+}
+
+func TestVerifiedIsRemembered(t *testing.T) {
+	l := list(t)
+	right := Credential{"bcrypt", sms.Hide("12345678")}
+	if _, err := l.Authenticate(t.Context(), right); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	l.accounts["bcrypt"].hashed[0] = counting{&count}
+	l.decoy = counting{&count}
+	if _, err := l.Authenticate(t.Context(), right); err != nil || count != 0 {
+		t.Errorf("%v after %d hashes, want none", err, count)
+	}
+}
+
+type counting struct{ n *int }
+
+func (c counting) matches(string) bool { *c.n++; return false }
+
+// An unknown name costs as many slow hashes as a known one.
+func TestEqualWork(t *testing.T) {
+	l := list(t)
+	count := 0
+	l.decoy = counting{&count}
+	for _, name := range []string{"bcrypt", "argon"} {
+		l.accounts[name].hashed = []hash{counting{&count}}
+	}
+	for _, name := range []string{"bcrypt", "argon", "plain", "token", "nobody"} {
+		count = 0
+		if _, err := l.Authenticate(t.Context(), Credential{name, sms.Hide("wrong")}); err == nil || count != 1 {
+			t.Errorf("%s: %v after %d hashes, want 1", name, err, count)
+		}
+	}
+}
+
+// Guessing keeps at most as many hashes busy as there are processors; who waits gives up with his request.
+func TestHashesAreBounded(t *testing.T) {
+	l := list(t)
+	for range cap(l.slots) {
+		l.slots <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := l.Authenticate(ctx, Credential{"bcrypt", sms.Hide("12345678")}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewListRefuses(t *testing.T) {
+	for name, accounts := range map[string][]Account{
+		"no name":      {{Passwords: []string{"x"}}},
+		"blank":        {{User: User{Name: "x "}, Passwords: []string{"x"}}},
+		"no secret":    {{User: User{Name: "x"}}},
+		"empty secret": {{User: User{Name: "x"}, Passwords: []string{""}}},
+		"empty token":  {{User: User{Name: "x"}, Tokens: []string{""}}},
+		"twice":        {{User: User{Name: "x"}, Passwords: []string{"x"}}, {User: User{Name: "x"}, Passwords: []string{"y"}}},
+		"one token":    {{User: User{Name: "x"}, Tokens: []string{"t"}}, {User: User{Name: "y"}, Tokens: []string{"t"}}},
+		"cut bcrypt":   {{User: User{Name: "x"}, Passwords: []string{"$2a$10$short"}}},
+		"bad argon2":   {{User: User{Name: "x"}, Passwords: []string{"$argon2id$v=19$m=64$x"}}},
+		"huge argon2":  {{User: User{Name: "x"}, Passwords: []string{strings.Replace(argon, "m=64", "m=4194304", 1)}}},
+		"no salt":      {{User: User{Name: "x"}, Passwords: []string{"$argon2id$v=19$m=64,t=1,p=1$$hkeyZmhQXOyBa5Pnyk+nkQml/UcJ9D8R9SVD+fP12B8"}}},
+	} {
+		if _, err := NewList(accounts); err == nil {
+			t.Errorf("%s: accepted", name)
+		} else if strings.Contains(err.Error(), "short") || strings.Contains(err.Error(), "hkey") {
+			t.Errorf("%s: the error repeats the secret: %v", name, err)
+		}
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	l := list(b)
+	for _, name := range []string{"plain", "bcrypt"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			c := Credential{name, sms.Hide("12345678")}
+			for b.Loop() {
+				if _, err := l.Authenticate(b.Context(), c); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
