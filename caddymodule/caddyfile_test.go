@@ -33,7 +33,7 @@ func TestAdapt(t *testing.T) {
 				t.Fatal(err)
 			}
 			config, want, _ := strings.Cut(string(data), divider)
-			got, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
+			got, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config+"\n"), map[string]any{"filename": "Caddyfile"})
 			if strings.HasPrefix(filepath.Base(file), "error-") {
 				if err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
 					t.Errorf("error %v, want %s", err, want)

@@ -87,8 +87,15 @@ func provision(t testing.TB, block string) (*site, error) {
 	return &site{h, log}, nil
 }
 
+// reporter is what tests and properties have in common.
+type reporter interface {
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+}
+
 // send runs a request through the handler and returns the reply.
-func (s *site) send(t testing.TB, r *http.Request) *httptest.ResponseRecorder {
+func (s *site) send(t reporter, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
@@ -125,7 +132,7 @@ type reply struct {
 	Message string   `xml:"message" json:"message"`
 }
 
-func read(t testing.TB, w *httptest.ResponseRecorder) (r reply) {
+func read(t reporter, w *httptest.ResponseRecorder) (r reply) {
 	t.Helper()
 	var err error
 	switch w.Header().Get("Content-Type") {
