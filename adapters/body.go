@@ -223,7 +223,8 @@ func multipartForm(fields []*field, v *vars) (body []byte, mediaType string, err
 	eachPair(fields, v, func(name, value string) {
 		err = errors.Join(err, w.WriteField(name, value))
 	})
-	return buf.Bytes(), w.FormDataContentType(), errors.Join(err, w.Close())
+	err = errors.Join(err, w.Close())
+	return buf.Bytes(), w.FormDataContentType(), err
 }
 
 // appendJSON appends the members of an object and reports whether there was any.

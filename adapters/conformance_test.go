@@ -1,0 +1,350 @@
+package adapters
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf16"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// TestConformance holds every built-in definition against its recorded exchanges.
+func TestConformance(t *testing.T) {
+	folders, err := os.ReadDir("../testdata/providers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		if !slices.Contains(Names(), f.Name()) {
+			t.Errorf("there are exchanges of %s, but no definition", f.Name())
+		}
+	}
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			d, err := Builtin(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := exchanges(t, name)
+			seen := newCoverage()
+			accepted, failed := 0, 0
+			for _, x := range list {
+				t.Run(x.Name, func(t *testing.T) {
+					x.check(t, d, seen)
+				})
+				if x.Receipt.Outcome == "accepted" {
+					accepted++
+				} else {
+					failed++
+				}
+			}
+			if accepted < 1 || failed < 2 {
+				t.Errorf("%d successes and %d failures are recorded, want 1 and 2", accepted, failed)
+			}
+			seen.check(t, d)
+			if d.Source == "" || d.Title == "" {
+				t.Error("the definition has no title or no source")
+			}
+		})
+	}
+}
+
+// check runs one exchange through the engine.
+func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
+	if x.Source == "" {
+		t.Error("the exchange names no source")
+	}
+	a, m := x.adapter(t, d), x.message()
+	sent, err := a.Prepare(t.Context(), m, now)
+	var receipt sms.Receipt
+	if refusal := (*sms.Refusal)(nil); errors.As(err, &refusal) {
+		receipt = sms.Receipt{Outcome: sms.Refused, Refusal: refusal}
+	} else if err != nil {
+		t.Fatal(err)
+	} else {
+		if x.Request != nil {
+			x.checkRequest(t, sent.Request)
+			seen.variants[sent.call.variant] = true
+		} else if x.Receipt.Outcome == "accepted" && x.Receipt.ID == "" {
+			t.Error("a success without a request")
+		}
+		header := http.Header{}
+		for name, value := range x.Reply.Headers {
+			header.Set(name, value)
+		}
+		receipt = sent.Read(x.Reply.Status, header, []byte(x.Reply.Body), true)
+		seen.reply(sent.call.variant, answer{x.Reply.Status, header, []byte(x.Reply.Body), true}, receipt)
+	}
+	want := x.Receipt
+	if want.ID == "own" {
+		want.ID = messageID
+	}
+	cause := receipt.Cause().String()
+	if receipt.Outcome == sms.Accepted {
+		cause = ""
+	}
+	if receipt.Outcome.String() != want.Outcome || cause != want.Cause || receipt.ID != want.ID || receipt.Code != want.Code {
+		t.Errorf("got %s %s, id %q, code %q (%s); want %+v", receipt.Outcome, cause, receipt.ID, receipt.Code, receipt.Detail, want)
+	}
+}
+
+// coverage remembers what of a definition the exchanges have reached.
+type coverage struct {
+	variants map[*variant]bool
+	paths    map[string]bool
+	rules    map[string]bool
+}
+
+func newCoverage() *coverage {
+	return &coverage{map[*variant]bool{}, map[string]bool{}, map[string]bool{}}
+}
+
+func (c *coverage) reply(v *variant, a answer, got sms.Receipt) {
+	doc := v.reply.open(a)
+	if doc == nil {
+		return
+	}
+	for _, p := range v.reply.paths() {
+		if values, present := doc.values(p); present && (len(values) == 0 || strings.Join(values, "") != "") {
+			c.paths[p.text] = true
+		}
+	}
+	if got.Outcome == sms.Accepted {
+		return
+	}
+	found := sms.Receipt{Status: a.status, Code: firstOf(doc, v.reply.code), Detail: firstOf(doc, v.reply.message)}
+	for i, rule := range v.reply.causes {
+		for _, code := range rule.codes {
+			if code == found.Code && got.Cause() == rule.cause {
+				c.rules[code] = true
+				return
+			}
+		}
+		if rule.when != nil && got.Cause() == rule.cause {
+			if holds, _ := rule.when.holds(doc, &found); holds {
+				c.rules[fmt.Sprint("when ", i)] = true
+				return
+			}
+		}
+	}
+}
+
+// check fails for everything that no exchange has reached.
+func (c *coverage) check(t *testing.T, d *Definition) {
+	for _, v := range d.variants {
+		if !c.variants[v] {
+			t.Errorf("no exchange with a request reaches the variant in line %d", v.at.line)
+		}
+		for _, p := range v.reply.paths() {
+			if !c.paths[p.text] {
+				t.Errorf("the path %s hits in no exchange", p.text)
+			}
+		}
+		for i, rule := range v.reply.causes {
+			for _, code := range rule.codes {
+				if !c.rules[code] {
+					t.Errorf("no exchange has code %s (%s)", code, rule.cause)
+				}
+			}
+			if rule.when != nil && !c.rules[fmt.Sprint("when ", i)] {
+				t.Errorf("no exchange meets the condition of %s in cause line %d", rule.cause, i+1)
+			}
+		}
+	}
+}
+
+// paths are all paths of a reply, but those of predicates on the whole of a text.
+func (r *reply) paths() []path {
+	all := slices.Concat(r.id, r.code, r.message)
+	for _, p := range r.accepted {
+		if p.path.text != "" {
+			all = append(all, p.path)
+		}
+	}
+	for _, rule := range r.causes {
+		if rule.when != nil && rule.when.path.text != "" {
+			all = append(all, rule.when.path)
+		}
+	}
+	return all
+}
+
+// hostile are texts that must arrive as they are.
+var hostile = []string{
+	"{env.HOME} {sms.to} {option.auth_token} {http.request.uri}", "{{ printf }} {% x %} ${x} %s %d %00", `"quoted" 'twice' \ back`,
+	"line\r\nX-Header: injected\r\n\r\nbody", "NUL\x00NUL", "U+2028\u2028 and \u2029", "</Body></Message> <![CDATA[ ]]> &amp; &to=+1",
+	"👨‍👩‍👧‍👦 e\u0301 \u202eright\u202c", "; rm -rf / && `id`", "--boundary\r\nContent-Disposition: form-data", "+ +1 %2B a=b&c=d#e?f/g",
+}
+
+// TestHostileText sends what breaks templates, and reads the request back with decoders that servers use.
+func TestHostileText(t *testing.T) {
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range exchanges(t, name)[:1] {
+			a := x.adapter(t, d)
+			long := strings.Repeat("0123456789", 1000)
+			for _, text := range append(hostile, long) {
+				m := x.message()
+				if m.Body = sms.Hide(text); m.To.IsZero() || m.To.Value[1] != '1' {
+					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
+				}
+				sent, err := a.Prepare(t.Context(), m, now)
+				if err != nil {
+					if text == long && err.Error() == "too_long.text_too_long" {
+						continue
+					}
+					t.Errorf("%s %q: %v", name, text, err)
+					continue
+				}
+				units := utf16.Encode([]rune(text))
+				raw := make([]byte, 0, 2*len(units))
+				for _, u := range units {
+					raw = append(raw, byte(u>>8), byte(u))
+				}
+				arrived := sentText(t, sent.Request)
+				if !slices.Contains(arrived, text) && !slices.Contains(arrived, strings.ToUpper(hex.EncodeToString(raw))) {
+					t.Errorf("%s: %q arrived as %q", name, text, arrived)
+				}
+				fixed := []string{sent.Request.URL.Path, sent.Request.URL.Host, sent.Request.Host, fmt.Sprint(sent.Request.Header)}
+				for _, place := range fixed {
+					if strings.Contains(place, "injected") || strings.Contains(place, text) {
+						t.Errorf("%s: the text stands in %q", name, place)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestNothingPrints prints everything that an exchange is made of in every way, and looks for the text and the secrets.
+func TestNothingPrints(t *testing.T) {
+	const canary = "canary-text-of-the-message"
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchanges(t, name)[0]
+		options := map[string]string{}
+		for o := range x.Options {
+			options[o] = "canary-of-" + strings.ReplaceAll(o, "_", "-")
+		}
+		base := x.BaseURL
+		if base == "" {
+			base = "https://example.com"
+		}
+		if name == "sandbox" {
+			base = ""
+		}
+		a, err := d.Bind("", base, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := x.message()
+		m.To, m.Body = sms.Number{Value: "+15551231234", Kind: sms.Phone}, sms.Hide(canary)
+		sent, err := a.Prepare(t.Context(), m, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var secret string
+		for _, o := range d.Options {
+			if o.Secret {
+				secret = options[o.Name]
+			}
+		}
+		var out bytes.Buffer
+		log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zapcore.DebugLevel))
+		for _, body := range []string{
+			`{"code":"1","message":"` + canary + `"}`, `{"code":"` + secret + `","message":"` + secret + `"}`, "Error \"" + canary + "\"", "failed: " + secret,
+			`<ErrorResponse><Error><Code>` + secret + `</Code><Message>` + canary + `</Message></Error></ErrorResponse>`,
+		} {
+			for _, status := range []int{200, 400, 500} {
+				r := sent.Read(status, http.Header{}, []byte(body), true)
+				fmt.Fprintf(&out, "%v %+v %#v %s\n", r, r, r, r.Refusal)
+				log.Info("receipt", zap.Any("receipt", r))
+			}
+		}
+		for _, v := range []any{m, *m, m.Body, a.secrets} {
+			fmt.Fprintf(&out, "%v %+v %#v %s %q %x\n", v, v, v, v, v, v)
+			log.Info("value", zap.Any("value", v))
+		}
+		fmt.Fprintf(&out, "%v %v", a.secrets, d.Options)
+		if s := out.String(); strings.Contains(s, canary) || secret != "" && strings.Contains(s, secret) ||
+			strings.Contains(s, hex.EncodeToString([]byte(canary))) {
+			t.Errorf("%s prints the text or a secret:\n%.2000s", name, s)
+		}
+	}
+}
+
+// TestOnlyAcceptanceIsAccepted gives every definition replies that say nothing.
+func TestOnlyAcceptanceIsAccepted(t *testing.T) {
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchanges(t, name)[0]
+		m := x.message()
+		m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
+		sent, err := x.adapter(t, d).Prepare(t.Context(), m, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := exchanges(t, name)
+		for status := 100; status < 600; status++ {
+			for _, body := range []string{"", " ", "<html><body>Welcome</body></html>", "<!DOCTYPE html><p>x", "garbage", "{", `{"sid":`, "\x00\xff\xfe", "<a>", "a=b&c"} {
+				r := sent.Read(status, http.Header{}, []byte(body), true)
+				if r.Outcome == sms.Accepted {
+					t.Errorf("%s: %d %q is accepted", name, status, body)
+				}
+				if status >= 200 && status < 300 && r.Outcome != sms.OutcomeUnknown && d.variants[0].reply.kind != textReply {
+					t.Errorf("%s: %d %q is %s %s, want unknown", name, status, body, r.Outcome, r.Cause())
+				}
+				if status >= 500 && r.Outcome != sms.OutcomeUnknown || status >= 300 && status < 400 && r.Cause() != sms.Misconfigured {
+					t.Errorf("%s: %d %q is %s", name, status, body, r.Cause())
+				}
+			}
+			for _, body := range []string{"{}", "[]", `"ok"`, "null", "1"} {
+				if r := sent.Read(status, http.Header{}, []byte(body), true); r.Outcome == sms.Accepted {
+					t.Errorf("%s: %d %q is accepted", name, status, body)
+				}
+			}
+		}
+		for _, g := range good {
+			if g.Receipt.Outcome != "accepted" {
+				continue
+			}
+			gs, err := g.adapter(t, d).Prepare(t.Context(), g.message(), now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body), false); r.Outcome != sms.OutcomeUnknown {
+				t.Errorf("%s: a cut reply is %s", name, r.Outcome)
+			}
+			for cut := range len(g.Reply.Body) {
+				if name == "kannel" || name == "jasmin" {
+					break // of a text any beginning may be a whole text; what was cut is told by the connection
+				}
+				if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body[:cut]), true); r.Outcome == sms.Accepted {
+					t.Errorf("%s: the first %d bytes of a reply are accepted", name, cut)
+				}
+			}
+		}
+	}
+}

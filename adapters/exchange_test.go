@@ -1,0 +1,279 @@
+package adapters
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// exchange is a recorded exchange of testdata/providers; README.md describes the format.
+type exchange struct {
+	Name    string `json:"-"`
+	Source  string
+	Message struct {
+		From, To, Body string
+		Media          []string
+	}
+	Options map[string]string
+	BaseURL string `json:"base_url"`
+	Request *struct {
+		Method, URL string
+		Headers     map[string]string
+		Query       [][2]string
+		Form        [][2]string
+		Multipart   [][2]string
+		JSON        any
+		XML         string
+	}
+	Reply *struct {
+		Status  int
+		Headers map[string]string
+		Body    string
+	}
+	Receipt struct{ Outcome, Cause, ID, Code string }
+}
+
+const messageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
+
+// exchanges reads the recorded exchanges of a provider.
+func exchanges(t testing.TB, provider string) (list []exchange) {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/providers/" + provider + "/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchange{Name: strings.TrimSuffix(filepath.Base(file), ".json")}
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&x); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		list = append(list, x)
+	}
+	return list
+}
+
+// message is the message of an exchange.
+func (x exchange) message() *sms.Message {
+	m := &sms.Message{
+		ID: messageID, Received: time.Unix(1795500000, 0), User: "johndow", Body: sms.Hide(x.Message.Body), Media: x.Message.Media,
+	}
+	m.To, _ = number.Recipient(x.Message.To, "")
+	m.From, _ = number.Sender(x.Message.From, "")
+	return m
+}
+
+// adapter binds the definition as the exchange says.
+func (x exchange) adapter(t testing.TB, d *Definition) *Adapter {
+	t.Helper()
+	a, err := d.Bind("", x.BaseURL, x.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// checkRequest compares a request with the recorded one: what it says, not how it is written.
+func (x exchange) checkRequest(t *testing.T, r *http.Request) {
+	t.Helper()
+	want := x.Request
+	target, body := *r.URL, readBody(t, r)
+	if want.Query != nil {
+		if diff := cmp.Diff(want.Query, pairsOf(t, target.RawQuery)); diff != "" {
+			t.Errorf("query: %s", diff)
+		}
+		target.RawQuery = ""
+	}
+	if r.Method != want.Method || target.String() != want.URL || r.Host != target.Host {
+		t.Errorf("%s %s to %s, want %s %s", r.Method, target.String(), r.Host, want.Method, want.URL)
+	}
+	for name, value := range want.Headers {
+		got := r.Header.Get(name)
+		if pattern := strings.Trim(value, "/"); pattern != value && len(pattern) == len(value)-2 {
+			if !regexp.MustCompile(pattern).MatchString(got) {
+				t.Errorf("%s: %q does not match %s", name, got, pattern)
+			}
+		} else if got != value {
+			t.Errorf("%s: %q, want %q", name, got, value)
+		}
+	}
+	if r.Header.Get("User-Agent") == "" {
+		t.Error("no User-Agent")
+	}
+	switch {
+	case want.Form != nil:
+		if diff := cmp.Diff(want.Form, pairsOf(t, body)); diff != "" {
+			t.Errorf("form: %s", diff)
+		}
+	case want.Multipart != nil:
+		if diff := cmp.Diff(want.Multipart, partsOf(t, r, body)); diff != "" {
+			t.Errorf("multipart: %s", diff)
+		}
+	case want.JSON != nil:
+		if diff := cmp.Diff(ownID(want.JSON), valueOf(t, body)); diff != "" {
+			t.Errorf("JSON: %s", diff)
+		}
+	case want.XML != "":
+		if diff := cmp.Diff(elementsOf(t, want.XML), elementsOf(t, body)); diff != "" {
+			t.Errorf("XML: %s", diff)
+		}
+	case body != "":
+		t.Errorf("body %q, want none", body)
+	}
+	if r.ContentLength != int64(len(body)) {
+		t.Errorf("Content-Length %d for %d bytes", r.ContentLength, len(body))
+	}
+}
+
+// ownID puts our id of the message where an exchange says {message.id}.
+func ownID(v any) any {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	var out any
+	if err := json.Unmarshal(bytes.ReplaceAll(text, []byte("{message.id}"), []byte(messageID)), &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+func readBody(t testing.TB, r *http.Request) string {
+	t.Helper()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// The decoders below are not those of the engine: they are what servers use.
+
+func pairsOf(t testing.TB, s string) (list [][2]string) {
+	t.Helper()
+	for pair := range strings.SplitSeq(s, "&") {
+		v, err := url.ParseQuery(pair)
+		if err != nil {
+			t.Fatalf("%q: %v", pair, err)
+		}
+		for name, values := range v {
+			list = append(list, [2]string{name, values[0]})
+		}
+	}
+	return list
+}
+
+func partsOf(t testing.TB, r *http.Request, body string) (list [][2]string) {
+	t.Helper()
+	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := multipart.NewReader(strings.NewReader(body), params["boundary"])
+	for {
+		part, err := reader.NextRawPart()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, [2]string{part.FormName(), string(text)})
+	}
+}
+
+func valueOf(t testing.TB, s string) (v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(s), &v); err != nil {
+		t.Fatalf("%v: %s", err, s)
+	}
+	return v
+}
+
+func elementsOf(t testing.TB, s string) (list []string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(s))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			return list
+		}
+		if err != nil {
+			t.Fatalf("%v: %s", err, s)
+		}
+		switch e := token.(type) {
+		case xml.StartElement:
+			list = append(list, fmt.Sprint("<", e.Name.Local, e.Attr))
+		case xml.EndElement:
+			list = append(list, "</"+e.Name.Local)
+		case xml.CharData:
+			if text := string(e); strings.TrimSpace(text) != "" {
+				list = append(list, text)
+			}
+		}
+	}
+}
+
+// sentText finds the text of a message in a request, whatever its encoding.
+func sentText(t testing.TB, r *http.Request) (all []string) {
+	t.Helper()
+	body := readBody(t, r)
+	add := func(pairs [][2]string) {
+		for _, p := range pairs {
+			all = append(all, p[1])
+		}
+	}
+	if r.URL.RawQuery != "" {
+		add(pairsOf(t, r.URL.RawQuery))
+	}
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); {
+	case kind == "application/x-www-form-urlencoded":
+		add(pairsOf(t, body))
+	case kind == "multipart/form-data":
+		add(partsOf(t, r, body))
+	case strings.HasSuffix(kind, "json"):
+		var walk func(v any)
+		walk = func(v any) {
+			switch v := v.(type) {
+			case string:
+				all = append(all, v)
+			case []any:
+				for _, item := range v {
+					walk(item)
+				}
+			case map[string]any:
+				for _, item := range v {
+					walk(item)
+				}
+			}
+		}
+		walk(valueOf(t, body))
+	}
+	return all
+}
