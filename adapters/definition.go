@@ -78,7 +78,7 @@ type parser struct {
 
 // Parse reads a definition. firstLine is the number of the text's first line in the file, for errors.
 func Parse(name, file string, firstLine int, source string) (*Definition, error) {
-	if !isHoleName(name) || strings.Contains(name, ".") {
+	if !isName(name) {
 		return nil, fmt.Errorf("%s:%d: %q is no name for an adapter, it has lower-case letters, digits and _", file, firstLine, name)
 	}
 	statements, err := parseSyntax(file, firstLine, source)
@@ -209,7 +209,7 @@ func (p *parser) parseOption(s *statement) error {
 			return s.fail("option %s: unknown word %q, write secret or optional", o.Name, w.text)
 		}
 	}
-	if !isHoleName(o.Name) || strings.Contains(o.Name, ".") || o.Name == "base_url" {
+	if !isName(o.Name) || o.Name == "base_url" {
 		return s.fail("%q is no name for an option", o.Name)
 	}
 	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {

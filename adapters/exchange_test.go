@@ -52,6 +52,13 @@ type exchange struct {
 
 const messageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
 
+// reporter is what tests and properties have in common.
+type reporter interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // exchanges reads the recorded exchanges of a provider.
 func exchanges(t testing.TB, provider string) (list []exchange) {
 	t.Helper()
@@ -160,7 +167,7 @@ func ownID(v any) any {
 	return out
 }
 
-func readBody(t testing.TB, r *http.Request) string {
+func readBody(t reporter, r *http.Request) string {
 	t.Helper()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -171,7 +178,7 @@ func readBody(t testing.TB, r *http.Request) string {
 
 // The decoders below are not those of the engine: they are what servers use.
 
-func pairsOf(t testing.TB, s string) (list [][2]string) {
+func pairsOf(t reporter, s string) (list [][2]string) {
 	t.Helper()
 	for pair := range strings.SplitSeq(s, "&") {
 		v, err := url.ParseQuery(pair)
@@ -185,7 +192,7 @@ func pairsOf(t testing.TB, s string) (list [][2]string) {
 	return list
 }
 
-func partsOf(t testing.TB, r *http.Request, body string) (list [][2]string) {
+func partsOf(t reporter, r *http.Request, body string) (list [][2]string) {
 	t.Helper()
 	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -208,7 +215,7 @@ func partsOf(t testing.TB, r *http.Request, body string) (list [][2]string) {
 	}
 }
 
-func valueOf(t testing.TB, s string) (v any) {
+func valueOf(t reporter, s string) (v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(s), &v); err != nil {
 		t.Fatalf("%v: %s", err, s)
@@ -216,7 +223,7 @@ func valueOf(t testing.TB, s string) (v any) {
 	return v
 }
 
-func elementsOf(t testing.TB, s string) (list []string) {
+func elementsOf(t reporter, s string) (list []string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(s))
 	for {
@@ -241,7 +248,7 @@ func elementsOf(t testing.TB, s string) (list []string) {
 }
 
 // sentText finds the text of a message in a request, whatever its encoding.
-func sentText(t testing.TB, r *http.Request) (all []string) {
+func sentText(t reporter, r *http.Request) (all []string) {
 	t.Helper()
 	body := readBody(t, r)
 	add := func(pairs [][2]string) {

@@ -34,7 +34,7 @@ func Names() []string {
 
 // Source returns the text of a built-in definition.
 func Source(name string) (string, error) {
-	if isHoleName(name) {
+	if isName(name) {
 		if text, err := files.ReadFile("providers/" + name + Extension); err == nil {
 			return string(text), nil
 		}

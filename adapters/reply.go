@@ -475,8 +475,9 @@ func (r *reply) open(a answer) document {
 		doc := make(pairsDocument)
 		for line := range strings.Lines(string(body)) {
 			for pair := range strings.SplitSeq(line, r.separator) {
-				if name, value, ok := strings.Cut(pair, "="); ok && !strings.ContainsAny(name, "<> ") {
-					doc[strings.TrimSpace(name)] = strings.TrimSpace(value)
+				name, value, ok := strings.Cut(pair, "=")
+				if name = strings.TrimSpace(name); ok && !strings.ContainsAny(name, "<> ") {
+					doc[name] = strings.TrimSpace(value)
 				}
 			}
 		}

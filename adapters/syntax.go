@@ -60,12 +60,15 @@ func hashHint(s *statement) string {
 // parseSyntax reads the statements of a definition with Caddy's own parser, so that braces, quotes and comments are
 // those of a Caddyfile. firstLine is the number of the text's first line in its file.
 func parseSyntax(file string, firstLine int, source string) ([]*statement, error) {
+	if err := checkTokens(file, firstLine, source); err != nil {
+		return nil, err
+	}
 	blocks, err := caddyfile.Parse(file, []byte("definition {\n"+source+"\n}"))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, place{file, firstLine}.fail("%w", err)
 	}
 	if len(blocks) != 1 {
-		return nil, fmt.Errorf("%s: the braces do not match", file)
+		return nil, place{file, firstLine}.fail("the definition is empty or holds more than its statements")
 	}
 	var list []*statement
 	for _, segment := range blocks[0].Segments {
@@ -75,6 +78,39 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 		}
 	}
 	return list, nil
+}
+
+// checkTokens refuses what Caddy's parser would resolve on its own: other files, the environment, braces that close
+// more or less than they open.
+func checkTokens(file string, firstLine int, source string) error {
+	if line, _, found := strings.Cut(source, "{$"); found {
+		return place{file, firstLine + strings.Count(line, "\n")}.fail("{$…} has no place in a definition, write an option")
+	}
+	tokens, err := caddyfile.Tokenize([]byte(source), file)
+	if err != nil {
+		return place{file, firstLine}.fail("%w", err)
+	}
+	depth, last := 0, 0
+	for _, t := range tokens {
+		at := place{file, firstLine + t.Line - 1}
+		switch {
+		case t.Quoted():
+		case t.Text == "{":
+			depth++
+		case t.Text == "}":
+			depth--
+		case t.Text == "import" && t.Line != last:
+			return at.fail("import has no place in a definition")
+		}
+		if depth < 0 {
+			return at.fail("the braces do not match, this one closes nothing")
+		}
+		last = t.Line + t.NumLineBreaks()
+	}
+	if depth > 0 {
+		return place{file, firstLine + max(last-1, 0)}.fail("the braces do not match, one is not closed")
+	}
+	return nil
 }
 
 func readStatement(d *caddyfile.Dispenser, file string, shift int) *statement {

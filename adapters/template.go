@@ -90,7 +90,7 @@ func (p *parser) parseTemplate(s *statement, w string) (template, error) {
 		if open >= 0 {
 			end = strings.IndexByte(rest[open:], '}')
 		}
-		if open < 0 || end < 0 || !isHoleName(rest[open+1:open+end]) {
+		if open < 0 || end < 0 || !isHole(rest[open+1:open+end]) {
 			if open >= 0 && end >= 0 {
 				t = append(t, part{text: rest[:open+1]})
 				rest = rest[open+1:]
@@ -111,13 +111,19 @@ func (p *parser) parseTemplate(s *statement, w string) (template, error) {
 	return t, nil
 }
 
-func isHoleName(name string) bool {
+// isName reports whether a word can name an adapter, an option or a part of a hole.
+func isName(name string) bool {
 	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_' || c == '.') {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '_') {
 			return false
 		}
 	}
 	return name != ""
+}
+
+// isHole reports whether what stands between braces is a hole, if only a mistaken one, rather than text.
+func isHole(inner string) bool {
+	return inner != "" && !strings.ContainsAny(inner, " \t\r\n\"'`{,;=")
 }
 
 func (p *parser) parseHole(s *statement, name string) (part, error) {

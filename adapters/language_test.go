@@ -1,0 +1,384 @@
+package adapters
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// define makes an adapter from the inside of a send block and what stands around it.
+func define(t testing.TB, send, around string, options map[string]string) *Adapter {
+	t.Helper()
+	if !strings.Contains(around, "reply") {
+		around += "\nreply json\naccepted status 200\nid id"
+	}
+	if !strings.Contains(around, "base_url") {
+		around += "\nbase_url https://api.example.com"
+	}
+	d, err := Parse("own", "own", 1, around+"\nsend {\n"+send+"\n}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Bind("", "", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func saying(body string) *sms.Message {
+	return &sms.Message{
+		ID: messageID, Received: now, User: "johndow", Body: sms.Hide(body), ContentType: "text/plain", InstallID: "i1", Smart: true,
+		Disposition: sms.Disposition{ID: "d.1", Wishes: []string{"display", "x"}},
+		From:        sms.Number{Value: "+15550001111", Kind: sms.Phone}, To: sms.Number{Value: "+15551231234", Kind: sms.Phone},
+	}
+}
+
+// request prepares a message and returns the request and its body.
+func request(t testing.TB, a *Adapter, m *sms.Message) (*http.Request, string) {
+	t.Helper()
+	x, err := a.Prepare(context.Background(), m, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x.Request, readBody(t, x.Request)
+}
+
+func TestBodies(t *testing.T) {
+	media := saying("Hi")
+	media.Media = []string{"https://f/1", "https://f/2"}
+	bare := saying("Hi")
+	bare.From, bare.Smart, bare.Disposition, bare.InstallID = sms.Number{}, false, sms.Disposition{}, ""
+	for name, c := range map[string]struct {
+		message    *sms.Message
+		send, want string
+	}{
+		"typed values": {bare, "json {\na true\nb null\nc 1.5\nd \"1\"\ne \"true\"\nf -7\ng +15\nh 007\ni T\nj int {sms.to}\nk \"a \\\" b\"\n}",
+			`{"a":true,"b":null,"c":1.5,"d":"1","e":"true","f":-7,"g":"+15","h":"007","i":"T","j":15551231234,"k":"a \" b"}`},
+		"lists":       {media, "json {\na[] {sms.to}\nb[] {sms.media}\nc[] x 1 {sms.from}\nd[] {\ne {sms.body}\n}\n}", `{"a":["+15551231234"],"b":["https://f/1","https://f/2"],"c":["x",1,"+15550001111"],"d":[{"e":"Hi"}]}`},
+		"empty goes":  {bare, "json {\nto {sms.to}\nfrom {sms.from}\no {\np {\nq {sms.from}\n}\n}\nl[] {sms.from}\nm[] {sms.media}\nn[] {\nx {sms.from}\n}\nnote \"by {sms.from}\"\nz 1\n}", `{"to":"+15551231234","z":1}`},
+		"groups":      {bare, "json {\nwhen {sms.from} {\na 1\n}\nwhen no {sms.from} {\nb 1\n}\nwhen unicode {\nc 1\n}\nwhen no unicode {\nd 1\nwhen no media {\ne 1\n}\n}\nwhen octets <= 2 {\nf 1\n}\nwhen characters > 2 {\ng 1\n}\n}", `{"b":1,"d":1,"e":1,"f":1}`},
+		"quoted when": {bare, "json {\n\"when\" now\n}", `{"when":"now"}`},
+		"message values": {saying("Hi"), "json {\na {message.id}\nb {message.time.unix}\nc {message.time.rfc3339}\nd {message.time.http}\ne {sms.user}\nf {sms.content_type}\ng {sms.disposition}\nh {sms.disposition.id}\ni {sms.smart}\nj {sms.install_id}\nk \"<{sms.to}>\"\n}",
+			`{"a":"` + messageID + `","b":"1795521600","c":"2026-11-24T12:00:00Z","d":"Tue, 24 Nov 2026 12:00:00 GMT","e":"johndow","f":"text/plain","g":"d.1:display,x","h":"d.1","i":"1","j":"i1","k":"\u003c+15551231234\u003e"}`},
+		"media by index": {media, "json {\na {sms.media.0}\nb {sms.media.1}\nc {sms.media.2}\n}", `{"a":"https://f/1","b":"https://f/2"}`},
+		"xml": {media, "xml {\nmsg {\n@id {message.id}\n@none {sms.media.7}\nto {sms.to}\nbody \"{sms.body} & <co>\"\npic[] {sms.media}\nempty {\nx {sms.media.7}\n}\n}\n}",
+			`<?xml version="1.0" encoding="UTF-8"?><msg id="` + messageID + `"><to>+15551231234</to><body>Hi &amp; &lt;co&gt;</body><pic>https://f/1</pic><pic>https://f/2</pic></msg>`},
+		"form": {media, "form {\na {sms.body}\na b\nm {sms.media}\nn {sms.media.5}\n\"x[]\" 1\n}", "a=Hi&a=b&m=https%3A%2F%2Ff%2F1&m=https%3A%2F%2Ff%2F2&x%5B%5D=1"},
+	} {
+		_, body := request(t, define(t, "POST /\n"+c.send, "", nil), c.message)
+		if body != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, body, c.want)
+		}
+	}
+	// Control characters cannot be written in XML; the message is refused for this adapter, not mangled.
+	a := define(t, "POST /\nxml {\nm {\nb {sms.body}\n}\n}", "", nil)
+	if _, err := a.Prepare(t.Context(), saying("a\x00b"), now); err == nil || err.Error() != "unsupported_content.unknown_content" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	a := define(t, "PUT /v1/{option.account}/{sms.session}?fixed=1\nquery {\nto {sms.to}\nfrom {sms.from}\n}\nheader X-Id {message.id}\nheader X-Opt {option.none}",
+		"base_url https://{option.region}.example.com/prefix/\noption account\noption region\noption none optional", map[string]string{"account": "a/b c?", "region": "eu"})
+	m := saying("Hi")
+	r, body := request(t, a, m)
+	session := strings.Split(r.URL.EscapedPath(), "/")[4]
+	want := "https://eu.example.com/prefix/v1/a%2Fb%20c%3F/" + session + "?fixed=1&to=%2B15551231234&from=%2B15550001111"
+	if r.Method != "PUT" || r.URL.String() != want || len(session) != 64 || body != "" {
+		t.Errorf("%s %s, want %s", r.Method, r.URL, want)
+	}
+	if r.Header.Get("X-Id") != messageID || r.Header["X-Opt"] != nil {
+		t.Errorf("headers %v", r.Header)
+	}
+	again, _ := request(t, a, m)
+	if again.URL.Path != r.URL.Path {
+		t.Error("the session changes")
+	}
+	m.To.Value = "+15551231235"
+	if other, _ := request(t, a, m); other.URL.Path == r.URL.Path {
+		t.Error("two recipients share a session")
+	}
+}
+
+func TestNumberForms(t *testing.T) {
+	us, gb := sms.Number{Value: "+15551231234", Kind: sms.Phone}, sms.Number{Value: "+442079460123", Kind: sms.Phone}
+	short, acme := sms.Number{Value: "72227", Kind: sms.ShortCode}, sms.Number{Value: "ACME", Kind: sms.Alphanumeric}
+	for form, want := range map[string][4]string{
+		"e164":   {"+15551231234", "+442079460123", "72227", "ACME"},
+		"digits": {"15551231234", "442079460123", "72227", "ACME"},
+		"00":     {"0015551231234", "00442079460123", "72227", "ACME"},
+		"nanp10": {"5551231234", "", "72227", "ACME"},
+		"nanp11": {"15551231234", "", "72227", "ACME"},
+	} {
+		for i, n := range []sms.Number{us, gb, short, acme} {
+			if got, ok := numberForms[form].write(n); got != want[i] || ok != (want[i] != "") {
+				t.Errorf("%s: %s is written %q, want %q", form, n.Value, got, want[i])
+			}
+		}
+	}
+	a := define(t, "POST /\nform {\nto {sms.to}\nfrom {sms.from}\n}", "number recipient nanp10\nnumber sender digits", nil)
+	if _, body := request(t, a, saying("Hi")); body != "to=5551231234&from=15550001111" {
+		t.Error(body)
+	}
+	m := saying("Hi")
+	m.To = gb
+	var refusal *sms.Refusal
+	if _, err := a.Prepare(t.Context(), m, now); !errors.As(err, &refusal) || refusal.Cause != sms.DestinationNotAllowed || !refusal.Cause.TryNext(refusal.ByProvider) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestVariantsAndLimits(t *testing.T) {
+	d, err := Parse("own", "own", 1, `
+		base_url https://api.example.com
+		text max 5 septets
+		text replace "${" "$ {"
+		text replace bad good
+		reply json
+		accepted status 200
+		id id
+		send {
+			when no media
+			when no unicode
+			POST /plain
+			form { 
+				t {sms.body}
+			}
+		}
+		send {
+			when unicode
+			text max 3 utf16
+			POST /unicode
+			form {
+				t {sms.body}
+			}
+		}
+		send {
+			when media
+			POST /media
+			form {
+				t {sms.body}
+				m {sms.media}
+			}
+		}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Bind("", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		body  string
+		media int
+		want  string
+	}{
+		{"12345", 0, "/plain"},
+		{"123€", 0, "/plain"},
+		{"1234€", 0, "too_long: 6 characters, at most 5"},
+		{"123456", 0, "too_long: 6 characters, at most 5"},
+		{"你好吗", 0, "/unicode"},
+		{"你👋", 0, "/unicode"},
+		{"你好吗?", 0, "too_long: 4 characters, at most 3"},
+		{"Hi", 1, "/media"},
+		{"你", 1, "/media"}, // the Unicode variant would lose the picture
+		{"bad", 0, "/plain"},
+	} {
+		m := saying(c.body)
+		m.Media = []string{"https://f/1"}[:c.media]
+		x, err := a.Prepare(t.Context(), m, now)
+		got := ""
+		var refusal *sms.Refusal
+		if errors.As(err, &refusal) {
+			got = refusal.Cause.String() + refusal.Fill(": {length} {unit}, at most {limit}", "")
+		} else {
+			got = x.Request.URL.Path
+		}
+		if got != c.want {
+			t.Errorf("%q with %d media: %s, want %s", c.body, c.media, got, c.want)
+		}
+	}
+	if _, body := request(t, a, saying("${b")); body != "t=%24+%7Bb" {
+		t.Error(body)
+	}
+	only := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
+	m := saying("Hi")
+	m.Media = []string{"https://f/1"}
+	if _, err := only.Prepare(t.Context(), m, now); err == nil || err.Error() != "unsupported_content" {
+		t.Errorf("media without a place: %v", err)
+	}
+}
+
+func TestReplies(t *testing.T) {
+	for _, c := range []struct {
+		rules, body string
+		status      int
+		want        string // outcome cause id code
+	}{
+		{"reply json\naccepted status 2xx\nid a.0.id b", `{"a":[{"id":9223372036854775807123}]}`, 202, "accepted none 9223372036854775807123 "},
+		{"reply json\naccepted status 200\naccepted n in 1 2\nid b a", `{"n":2,"a":"x","b":""}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted n in 1 2\nid a\ncode n", `{"n":3,"a":"x"}`, 200, "refused rejected  3"},
+		{"reply json\naccepted status 200\naccepted l empty\nid a", `{"l":[],"a":"x"}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted l empty\nid a", `{"l":null,"a":"x"}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted l empty\nid a", `{"l":["e"],"a":"x"}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted e exists\nid a", `{"a":"x"}`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\naccepted e exists\nid a", `{"a":"x","e":null}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted s matches ^OK\nid a", `{"a":"x","s":"OK then"}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[{"s":"0"},{"s":0}]}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[{"s":"0"},{"s":"1"}]}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[]}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\nid generated\naccepted ok == true", `{"ok":true}`, 200, "accepted none " + messageID + " "},
+		{"reply json\naccepted status 202\nid generated", ``, 202, "accepted none " + messageID + " "},
+		{"reply json\naccepted status 202\nid generated", ``, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\nid a\ncode c\ncause busy 1.5\ncause opted_out when message matches STOP\nmessage m\ncause no_credit when status 402 409", `{"c":1.5}`, 400, "refused busy  1.5"},
+		{"reply json\naccepted status 200\nid a\ncause opted_out when message matches STOP\nmessage m", `{"m":"got STOP"}`, 418, "refused opted_out  "},
+		{"reply json\naccepted status 200\nid a\ncause no_credit when status 409", `{}`, 409, "refused no_credit  "},
+		{"reply json\naccepted status 200\nid a\ncause unknown 7\ncode c", `{"c":7}`, 400, "unknown unknown  7"},
+		{"reply xml\naccepted status 200\naccepted //ok == 1\nid /r/id", `<?xml version="1.0"?><r xmlns="urn:x"><ok>1</ok><id> x7 </id></r>`, 200, "accepted none x7 "},
+		{"reply xml\naccepted status 200\nid /r/id", `<html><r><id>1</id></r></html>`, 200, "unknown unknown  "},
+		{"reply text\naccepted status 200\naccepted matches ^OK\nid `id=(\\d+)`", "OK id=77\n", 200, "accepted none 77 "},
+		{"reply text\naccepted status 200\naccepted matches ^OK\nid `id=(\\d+)`\ncode `ERR (\\d+)`", "ERR 12", 200, "refused rejected  12"},
+		{"reply pairs\naccepted status 200\naccepted ok == 1\nid id", "ok=1&id=5", 200, "accepted none 5 "},
+		{"reply pairs ^\naccepted status 200\naccepted ok == 1\nid id\ncode err", "ok=0^err=4", 200, "refused rejected  4"},
+		{"reply pairs\naccepted status 200\naccepted ok == 1\nid id", "ok=1\nid = 5\n", 200, "accepted none 5 "},
+	} {
+		a := define(t, "POST /\nform {\nt {sms.body}\n}", c.rules, nil)
+		x, err := a.Prepare(t.Context(), saying("Hi"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := x.Read(c.status, http.Header{}, []byte(c.body), true)
+		if got := r.Outcome.String() + " " + r.Cause().String() + " " + r.ID + " " + r.Code; got != c.want {
+			t.Errorf("%d %s\n%s\n got %q\nwant %q", c.status, c.body, c.rules, got, c.want)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	a := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
+	x, err := a.Prepare(t.Context(), saying("Hi"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
+	for value, want := range map[string][2]time.Duration{
+		"7": {7 * time.Second, 7 * time.Second}, later: {50 * time.Second, time.Minute}, "": {}, "-1": {}, "soon": {}, "99999999999": {},
+	} {
+		r := x.Read(429, http.Header{"Retry-After": {value}}, nil, true)
+		if r.RetryAfter < want[0] || r.RetryAfter > want[1] || r.Refusal.RetryAfter != r.RetryAfter {
+			t.Errorf("%q is %v", value, r.RetryAfter)
+		}
+	}
+}
+
+// A block that stands in a Caddyfile and its rendering mean the same.
+func TestRender(t *testing.T) {
+	source := "legacy {\n\t# comment\n\tbase_url https://x\n\n\n\tsend {\n\t\tPOST /\n\t\tjson {\n\t\t\ta \"quo\\\"te # no { comment\"\n\t\t\tb `back\\d \"tick\"`\n" +
+		"\t\t\tc \"}\"\n\t\t\td \"two\nlines\"\n\t\t\te \"\"\n\t\t}\n\t}\n\treply text\n\taccepted status 200\n\tid `^(\\d+)$`\n}"
+	d := caddyfile.NewTestDispenser(source)
+	d.Next()
+	segment := d.NextSegment()
+	rendered := Render(segment[2 : len(segment)-1])
+	read := func(text string) (words [][]word) {
+		list, err := parseSyntax("x", 1, text)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, text)
+		}
+		var walk func([]*statement)
+		walk = func(list []*statement) {
+			for _, s := range list {
+				words = append(words, s.words)
+				walk(s.block)
+			}
+		}
+		walk(list)
+		return words
+	}
+	inner := strings.TrimSuffix(strings.TrimPrefix(source, "legacy {\n"), "}")
+	if diff := cmp.Diff(read(inner), read(rendered), cmp.AllowUnexported(word{})); diff != "" {
+		t.Errorf("%s\n%s", diff, rendered)
+	}
+}
+
+// The vector of AWS's own test suite: get-vanilla, signed for the service "service".
+// https://docs.aws.amazon.com/general/latest/gr/signature-v4-test-suite.html
+func TestAWSVector(t *testing.T) {
+	r, err := http.NewRequest(http.MethodGet, "https://example.amazonaws.com/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := awsV4([]string{"service", "us-east-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""})
+	if err := sign(r, nil, time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)); err != nil {
+		t.Fatal(err)
+	}
+	const want = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, " +
+		"Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
+	if got := r.Header.Get("Authorization"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What goes out to Amazon is what was signed, body and all.
+func TestAWSSignsTheRequest(t *testing.T) {
+	d, err := Builtin("aws_sns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Bind("", "", map[string]string{"region": "us-east-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, body := request(t, a, saying("Hello"))
+	got := r.Header.Get("Authorization")
+	again := r.Clone(context.Background())
+	for _, h := range []string{"Authorization", "X-Amz-Date"} {
+		again.Header.Del(h)
+	}
+	sum := sha256.Sum256([]byte(body))
+	creds := aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"}
+	if err := v4.NewSigner().SignHTTP(context.Background(), creds, again, hex.EncodeToString(sum[:]), "sns", "us-east-1", now); err != nil {
+		t.Fatal(err)
+	}
+	if want := again.Header.Get("Authorization"); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// However a text is encoded, a server reads the same text.
+func TestEncodersKeepText(t *testing.T) {
+	kinds := map[string]*Adapter{}
+	for _, kind := range []string{"form", "multipart", "json", "query"} {
+		method := "POST /"
+		if kind == "query" {
+			method = "GET /"
+		}
+		kinds[kind] = define(t, method+"\n"+kind+" {\nto {sms.to}\ntext {sms.body}\n}", "", nil)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		body := rapid.StringN(1, 200, -1).Draw(t, "body")
+		for kind, a := range kinds {
+			x, err := a.Prepare(context.Background(), saying(body), now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			arrived := sentText(t, x.Request)
+			if len(arrived) != 2 || arrived[0] != body && arrived[1] != body {
+				t.Fatalf("%s: %q arrived as %q", kind, body, arrived)
+			}
+		}
+	})
+}

@@ -1,0 +1,145 @@
+package adapters
+
+import (
+	"strings"
+	"testing"
+)
+
+// whole is a definition that is right, to be spoiled.
+const whole = `base_url https://api.example.com
+option key secret
+send {
+	POST /send
+	bearer {option.key}
+	json {
+		to {sms.to}
+	}
+}
+reply json
+accepted status 200
+id id
+`
+
+// TestLint spoils a definition and looks for the line and the advice.
+func TestLint(t *testing.T) {
+	for _, c := range []struct{ old, new, want string }{
+		{"option key", "optoin key", `x:2: unknown word "optoin", did you mean option?`},
+		{"bearer {option.key}", "bearer {option.kye}", "x:5: {option.kye} names no option of this definition"},
+		{"bearer {option.key}", "", "option key of x is used nowhere"},
+		{"option key secret", "option key secret\noption more", "option more of x is used nowhere"},
+		{"option key secret", "option key secret\noption key", "x:3: option key stands here a second time"},
+		{"option key secret", "option key hidden", `x:2: option key: unknown word "hidden", write secret or optional`},
+		{"option key secret", "option base_url", `x:2: "base_url" is no name for an option`},
+		{"option key secret", "option", "x:2: write: option NAME [secret] [optional]"},
+		{"{sms.to}", "{sms.too}", "x:7: {sms.too} names nothing, did you mean sms.to"},
+		{"{sms.to}", "{http.request.uri}", "x:7: {http.request.uri} is a placeholder of Caddy's"},
+		{"{sms.to}", "{env.HOME}", "x:7: {env.HOME} is a placeholder of Caddy's"},
+		{"{sms.to}", "{path}", "x:7: {path} is a placeholder of Caddy's"},
+		{"{sms.to}", "{file./etc/passwd}", "x:7: {file./etc/passwd} is a placeholder of Caddy's"},
+		{"id id", "id #.id", "x:12: id takes at least one path (one that begins with # must stand in backticks"},
+		{"accepted status 200", "accepted status 200\naccepted #.ok == 1", "must stand in backticks"},
+		{"to {sms.to}", `to {"a":1}`, "x:7: to is given JSON text; write the tree"},
+		{"to {sms.to}", "to [1]", "x:7: to is given JSON text; write the tree"},
+		{"to {sms.to}", "to", "x:7: to takes one value"},
+		{"to {sms.to}", "to a b", "x:7: to takes one value; quote it"},
+		{"to {sms.to}", "media {sms.media}", "x:7: {sms.media} is a list: write media[] {sms.media}"},
+		{"to {sms.to}", "{sms.to} x", "x:7: the name of a member is fixed text"},
+		{"to {sms.to}", "when weather {\na b\n}", "x:7: when takes media, unicode, alphanumeric"},
+		{"to {sms.to}", "to {\n}", "x:7: to takes one value"},
+		{"to {sms.to}", "to {SMS.TO}", "x:7: {SMS.TO} names nothing"},
+		{"to {sms.to}", "to {$HOME}", "x:7: {$…} has no place in a definition"},
+		{"/send", "/send/{sms.body}", "x:4: {sms.body} has no place in a path"},
+		{"/send", "send", "x:4: POST names a path that begins with /"},
+		{"bearer {option.key}", "header X-Key {option.key}\nheader X-Text {sms.body}", "x:6: {sms.body} has no place in a header"},
+		{"bearer {option.key}", "basic {option.key} {sms.to}", "x:5: {sms.to} has no place in a credential"},
+		{"bearer {option.key}", "bearer", "x:5: bearer has the wrong number of words behind it"},
+		{"https://api.example.com", "https://{sms.to}.example.com", "x:1: {sms.to} has no place in base_url"},
+		{"POST /send", "POST /send\nPOST /again", "x:5: a second method"},
+		{"POST /send", "GET /send", "GET has no body"},
+		{"POST /send", "", "x:3: say what to call: POST /path"},
+		{"POST /send", "POST /send\nfrom {sms.from}", `x:5: unknown word "from", did you mean form`},
+		{"json {", "json {\na b\n}\nform {", "a second body"},
+		{"send {", "send now {", "x:3: send takes a block and nothing else"},
+		{"reply json", "", "say how to read the reply before accepted"},
+		{"reply json", "reply yaml", "x:10: write: reply json, xml, text or pairs"},
+		{"reply json", "reply json\nreply xml", "x:11: reply stands here a second time"},
+		{"accepted status 200", "", "x:3: say which status means accepted: accepted status 200"},
+		{"accepted status 200", "accepted status ok", `x:11: "ok" is no HTTP status such as 201 or 2xx`},
+		{"accepted status 200", "accepted status 200\naccepted state is sent", "x:12: write: accepted PATH, then one of =="},
+		{"accepted status 200", "accepted status 200\naccepted state ==", "x:12: == has the wrong number of values"},
+		{"accepted status 200", "accepted status 200\naccepted state matches (", "is no pattern"},
+		{"id id", "", "x:3: say where the id of the message stands: id PATH, or: id generated"},
+		{"id id", "id id\nid sid", "x:13: id stands here a second time"},
+		{"id id", "id id\ncause busy 1\ncause no_credit 1", "x:14: code 1 has a cause already, busy"},
+		{"id id", "id id\ncause unauthorized 1", `x:13: a provider cannot cause "unauthorized"`},
+		{"id id", "id id\ncause no_credits 1", "did you mean no_credit?"},
+		{"id id", "id id\ncause busy", "x:13: write: cause NAME CODE"},
+		{"id id", "id id\ntext max 10 letters", "x:13: write: text max N characters, septets, utf16 or octets"},
+		{"id id", "id id\nnumber national", "x:13: write: number [sender|recipient]"},
+		{"id id", "id id\nverified yesterday", "x:13: write: verified live DATE, spec, docs DATE or unverified"},
+		{"id id", "id id\nimport /etc/passwd", "import has no place in a definition"},
+		{"POST /send", "POST /send\nsign rot13 x", `x:5: unknown signature "rot13"`},
+		{"POST /send", "POST /send\nsign aws_v4 x", "x:5: write: sign aws_v4 SERVICE REGION"},
+		{"id id", "id id\n}\n", "x:13: the braces do not match, this one closes nothing"},
+		{"id id", "id id {", "the braces do not match, one is not closed"},
+	} {
+		spoiled := strings.Replace(whole, c.old, c.new, 1)
+		if spoiled == whole {
+			t.Fatalf("%q is not in the definition", c.old)
+		}
+		_, err := Parse("x", "x", 1, spoiled)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q for %q:\n  error %v\n  want  %s", c.new, c.old, err, c.want)
+			continue
+		}
+		if !strings.HasPrefix(err.Error(), "x:") {
+			t.Errorf("%v names no place", err)
+		}
+		// The same further down in a file.
+		if _, later := Parse("x", "x", 101, spoiled); strings.Contains(c.want, "x:") && later.Error() == err.Error() {
+			t.Errorf("%v is the same in line 101", err)
+		}
+	}
+	if _, err := Parse("x", "x", 1, whole); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"", "X", "a b", "a.b", "a-b"} {
+		if _, err := Parse(name, "x", 1, whole); err == nil {
+			t.Errorf("%q is a name", name)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	d, err := Builtin("twilio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[string]string{"account_sid": "AC1", "auth_token": "t"}
+	for _, c := range []struct {
+		options map[string]string
+		base    string
+		want    string
+	}{
+		{good, "", ""},
+		{good, "https://proxy.example.com/twilio/", ""},
+		{map[string]string{"account_sid": "AC1"}, "", "adapter twilio needs the option auth_token"},
+		{map[string]string{"account_sid": "AC1", "auth_token": " "}, "", "adapter twilio needs the option auth_token"},
+		{map[string]string{"account_sid": "AC1", "auth_token": "t", "auth_tokn": "t"}, "", "knows no option auth_tokn, did you mean auth_token?"},
+		{map[string]string{"account_sid": "AC1", "auth_token": "t\r\nX: y"}, "", "option auth_token holds a control character"},
+		{good, "ftp://x", "base_url begins with https:// or http://"},
+		{good, "https://x?y", "nothing else"},
+		{good, "://", "base_url is no URL"},
+	} {
+		_, err := d.Bind("", c.base, c.options)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v %s: %v, want %s", c.options, c.base, err, c.want)
+		}
+	}
+	if _, err := Builtin("twillio"); err == nil || !strings.Contains(err.Error(), "did you mean twilio?") {
+		t.Error(err)
+	}
+	if _, err := Builtin("../twilio"); err == nil {
+		t.Error("a name is a path")
+	}
+}
