@@ -246,23 +246,30 @@ func restorePlus(s string) string {
 // notReplaced reports whether a value is a variable of the template that the app did not know. People may write
 // %wow%, and a password may look like anything, so for these only names that a variable could have count.
 func notReplaced(ro role, s string) bool {
+	if !isVariable(s) {
+		return false
+	}
+	name := strings.ToLower(s[1 : len(s)-1])
+	known := strings.HasPrefix(name, "account[") || strings.HasPrefix(name, "sha1(")
+	switch ro {
+	case roleBody:
+		return known || strings.HasSuffix(name, "body")
+	case rolePassword:
+		return known || strings.Contains(name, "pass")
+	}
+	return true
+}
+
+// isVariable reports whether a text has the form of a variable: a name between percent signs.
+func isVariable(s string) bool {
 	if len(s) < 3 || s[0] != '%' || s[len(s)-1] != '%' {
 		return false
 	}
-	inner := s[1 : len(s)-1]
-	for i := 0; i < len(inner); i++ {
-		c := inner[i]
+	for i := 1; i < len(s)-1; i++ {
+		c := s[i]
 		if !(c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("[]()%", c) >= 0) {
 			return false
 		}
-	}
-	lower := strings.ToLower(inner)
-	variable := strings.HasPrefix(lower, "account[") || strings.HasPrefix(lower, "sha1(")
-	switch ro {
-	case roleBody:
-		return variable || strings.HasSuffix(lower, "body")
-	case rolePassword:
-		return variable || strings.Contains(lower, "pass")
 	}
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
@@ -15,6 +16,9 @@ import (
 // readJSON takes the members of a JSON document. A document that is not valid is repaired first, if its fault is one
 // that hand-made templates are known for.
 func readJSON(body []byte, into *values) *sms.Refusal {
+	if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	}
 	doc := body
 	if !gjson.ValidBytes(doc) {
 		if doc = repairJSON(body); !gjson.ValidBytes(doc) {
@@ -73,7 +77,7 @@ func holdsMessage(object gjson.Result, names *Names) (found bool) {
 func scalar(value gjson.Result) string {
 	switch value.Type {
 	case gjson.String:
-		return strings.ToValidUTF8(value.Str, "\uFFFD")
+		return value.Str
 	case gjson.Null:
 		return ""
 	}

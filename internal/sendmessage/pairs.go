@@ -12,7 +12,11 @@ func pairs(s string, emit func(name, value string)) {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		emit(unescape(name, true), unescape(value, true))
+		text := unescape(value, true)
+		if isVariable(value) && strings.Contains(text, "\uFFFD") {
+			text = value // a variable that was not replaced: %ac of %account[…]% is no escape
+		}
+		emit(unescape(name, true), text)
 	}
 }
 
