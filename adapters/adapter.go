@@ -318,11 +318,17 @@ func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool)
 	r.Adapter = e.adapter.Name
 	r.Code = e.speakable(r.Code, 64)
 	r.Detail = e.speakable(r.Detail, 200)
+	if e.adapter.def.tell && r.Outcome == sms.Refused && !strings.HasPrefix(r.Detail, notShown) {
+		r.Refusal.Words = r.Detail
+	}
 	if len(r.ID) > 128 {
 		r.ID = ""
 	}
 	return r
 }
+
+// notShown begins what stands in place of words that are not fit for a log.
+const notShown = "(not shown: "
 
 // speakable makes a provider's words fit for a log: they are dropped if they repeat a secret or a part of the text,
 // and telephone numbers in them are masked.
@@ -332,11 +338,11 @@ func (e *Exchange) speakable(s string, most int) string {
 	}
 	for _, secret := range e.adapter.secrets {
 		if !secret.Empty() && strings.Contains(s, secret.Reveal()) {
-			return "(not shown: it repeats a secret)"
+			return notShown + "it repeats a secret)"
 		}
 	}
 	if repeats(s, e.message.Body.Reveal()) {
-		return "(not shown: it repeats the message)"
+		return notShown + "it repeats the message)"
 	}
 	masked := []rune(strings.ToValidUTF8(s, "\uFFFD"))
 	for i := 0; i < len(masked); {

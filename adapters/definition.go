@@ -28,6 +28,7 @@ type Definition struct {
 	recipient numberForm
 	limit     limit
 	replace   []string // old and new in turn
+	tell      bool     // the app's user is told the provider's own words
 	variants  []*variant
 }
 
@@ -61,7 +62,7 @@ type header struct {
 }
 
 // definitionWords are the statements of a definition.
-var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "send"}, replyWords...)
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "send", "tell"}, replyWords...)
 
 // sendWords are the statements of a variant beside its method and those of replies.
 var sendWords = []string{"when", "text", "basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
@@ -113,7 +114,7 @@ func (p *parser) parse(statements []*statement, at place) error {
 	}
 	for _, s := range statements {
 		switch word := s.first(); word {
-		case "source", "verified", "base_url", "reply", "id", "code", "message":
+		case "source", "verified", "base_url", "tell", "reply", "id", "code", "message":
 			if once[word] {
 				return s.fail("%s stands here a second time", word)
 			}
@@ -177,6 +178,11 @@ func (p *parser) parseStatement(s *statement, shared reply) (err error) {
 		}
 		p.def.limit, err = parseLimit(s)
 		return err
+	case "tell":
+		if w, err := s.one("word, message"); err != nil || w.text != "message" {
+			return s.fail("write: tell message, to show the app's user what the provider says in message")
+		}
+		p.def.tell = true
 	case "send":
 		if len(s.args()) > 0 {
 			return s.fail("send takes a block and nothing else")

@@ -268,6 +268,32 @@ func TestReplies(t *testing.T) {
 	}
 }
 
+// What the provider says reaches the app only where the definition wants it, and never with a secret, a number or the
+// text in it.
+func TestTellMessage(t *testing.T) {
+	const rules = "reply json\naccepted status 200\nid id\nmessage message\noption key secret"
+	for _, c := range []struct{ tell, body, want string }{
+		{"tell message", `{"message":"Daily limit reached"}`, "Daily limit reached"},
+		{"tell message", `{"message":"To +15551231234: no"}`, "To +155••••••34: no"},
+		{"tell message", `{"message":"the-secret is wrong"}`, ""},
+		{"tell message", `{"message":"cannot send Hello World"}`, ""},
+		{"tell message", `{}`, ""},
+		{"", `{"message":"Daily limit reached"}`, ""},
+	} {
+		a := define(t, "POST /\nbearer {option.key}\nform {\nt {sms.body}\n}", c.tell+"\n"+rules, map[string]string{"key": "the-secret"})
+		x, err := a.Prepare(t.Context(), saying("Hello World"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := x.Read(400, http.Header{}, []byte(c.body), true).Refusal.Words; got != c.want {
+			t.Errorf("%s: %q, want %q", c.body, got, c.want)
+		}
+		if got := x.Read(500, http.Header{}, []byte(c.body), true).Refusal.Words; got != "" {
+			t.Errorf("an unknown outcome is told as %q", got)
+		}
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	a := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
 	x, err := a.Prepare(t.Context(), saying("Hi"), now)

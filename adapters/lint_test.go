@@ -77,6 +77,7 @@ func TestLint(t *testing.T) {
 		{"id id", "id id\ntext max 10 letters", "x:13: write: text max N characters, septets, utf16 or octets"},
 		{"id id", "id id\nnumber national", "x:13: write: number [sender|recipient]"},
 		{"id id", "id id\nverified yesterday", "x:13: write: verified live DATE, spec, docs DATE or unverified"},
+		{"id id", "id id\ntell code", "x:13: write: tell message"},
 		{"id id", "id id\nimport /etc/passwd", "import has no place in a definition"},
 		{"POST /send", "POST /send\nsign rot13 x", `x:5: unknown signature "rot13"`},
 		{"POST /send", "POST /send\nsign aws_v4 x", "x:5: write: sign aws_v4 SERVICE REGION"},

@@ -143,7 +143,10 @@ func (x *exchange) reply(r sms.Receipt) {
 	if r.Outcome == sms.Accepted {
 		err = x.replier.Accept(x.w, x.request.Form, r.ID)
 	} else {
-		sentence := x.phrases.say(x.r, r.Refusal, x.message.Reference)
+		sentence := r.Refusal.Words
+		if sentence == "" {
+			sentence = x.phrases.say(x.r, r.Refusal, x.message.Reference)
+		}
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.report(r, err == nil)

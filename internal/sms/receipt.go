@@ -63,6 +63,9 @@ type Refusal struct {
 	Variant Variant
 	// Values fill the holes of the sentence, name and value in turn.
 	Values []string
+	// Words are the provider's own, where the operator wants them told instead of the sentence. They are unchecked
+	// but for secrets, the text and telephone numbers, and may be longer than the app shows.
+	Words string
 	// ByProvider is set if the provider said so, not we.
 	ByProvider bool
 	// RetryAfter is when to try again, 0 if that is not known.
