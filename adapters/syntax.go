@@ -2,8 +2,11 @@ package adapters
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -57,112 +60,140 @@ func hashHint(s *statement) string {
 	return ""
 }
 
-// parseSyntax reads the statements of a definition with Caddy's own parser, so that braces, quotes and comments are
-// those of a Caddyfile. firstLine is the number of the text's first line in its file.
+// maxDepth is how deep blocks may stand in each other.
+const maxDepth = 16
+
+// parseSyntax reads the statements of a definition. Words, quotes and comments are those of a Caddyfile, because
+// Caddy's own lexer reads them; blocks are laid out as Caddy's parser asks for it: { ends a line, } has one to itself.
+// The parser itself is not used, because it follows import and {$ENV}, and names lines of a file that nobody sees.
+// firstLine is the number of the text's first line in its file.
 func parseSyntax(file string, firstLine int, source string) ([]*statement, error) {
-	if err := checkTokens(file, firstLine, source); err != nil {
-		return nil, err
+	source = strings.TrimPrefix(source, "\uFEFF")
+	at := func(line int) place { return place{file, firstLine + line - 1} }
+	if before, _, found := strings.Cut(source, "{$"); found {
+		return nil, at(1 + strings.Count(before, "\n")).fail("{$…} has no place in a definition, write an option")
 	}
-	blocks, err := caddyfile.Parse(file, []byte("definition {\n"+source+"\n}"))
+	tokens, err := caddyfile.Tokenize([]byte(source+"\n"), file)
 	if err != nil {
-		return nil, place{file, firstLine}.fail("%w", err)
+		line := 1
+		if n := lexerLine.FindStringSubmatch(err.Error()); n != nil {
+			line, _ = strconv.Atoi(n[1])
+		}
+		return nil, at(line).fail("%s", lexerLine.ReplaceAllString(err.Error(), ""))
 	}
-	if len(blocks) != 1 {
-		return nil, place{file, firstLine}.fail("the definition is empty or holds more than its statements")
-	}
-	var list []*statement
-	for _, segment := range blocks[0].Segments {
-		d := caddyfile.NewDispenser(segment)
-		for d.Next() {
-			list = append(list, readStatement(d, file, firstLine-2))
+	var root statement
+	blocks := []*statement{&root}
+	for len(tokens) > 0 {
+		line := tokens[:1]
+		for n := 1; n < len(tokens) && tokens[n].Line <= tokens[n-1].Line+tokens[n-1].NumLineBreaks(); n++ {
+			line = tokens[:n+1]
+		}
+		tokens = tokens[len(line):]
+		s := &statement{at: at(line[0].Line)}
+		inside := blocks[len(blocks)-1]
+		if isBrace(line[0], "}") {
+			switch {
+			case inside == &root:
+				return nil, s.fail("the braces do not match, this one closes nothing")
+			case len(line) > 1:
+				return nil, s.fail("} stands on a line of its own")
+			}
+			blocks = blocks[:len(blocks)-1]
+			continue
+		}
+		for i, t := range line {
+			switch {
+			case isBrace(t, "{") && i > 0 && i == len(line)-1:
+				s.opens = true
+				continue
+			case isBrace(t, "{"), isBrace(t, "}"):
+				return nil, s.fail("%s stands in the wrong place: a block is a line that ends in {, its statements line by line, and a line with }", t.Text)
+			case !t.Quoted() && strings.Contains(t.Text, "\n"):
+				return nil, s.fail("a quote or backtick is not closed")
+			}
+			s.words = append(s.words, word{t.Text, t.Quoted()})
+		}
+		if s.first() == "import" && !s.words[0].quoted {
+			return nil, s.fail("import has no place in a definition")
+		}
+		inside.block = append(inside.block, s)
+		if s.opens {
+			if len(blocks) > maxDepth {
+				return nil, s.fail("more than %d blocks stand in each other", maxDepth)
+			}
+			blocks = append(blocks, s)
 		}
 	}
-	return list, nil
+	if last := blocks[len(blocks)-1]; last != &root {
+		return nil, last.fail("the braces do not match, one is not closed")
+	}
+	return root.block, nil
 }
 
-// checkTokens refuses what Caddy's parser would resolve on its own: other files, the environment, braces that close
-// more or less than they open.
-func checkTokens(file string, firstLine int, source string) error {
-	if line, _, found := strings.Cut(source, "{$"); found {
-		return place{file, firstLine + strings.Count(line, "\n")}.fail("{$…} has no place in a definition, write an option")
-	}
-	tokens, err := caddyfile.Tokenize([]byte(source), file)
-	if err != nil {
-		return place{file, firstLine}.fail("%w", err)
-	}
-	depth, last := 0, 0
-	for _, t := range tokens {
-		at := place{file, firstLine + t.Line - 1}
-		switch {
-		case t.Quoted():
-		case t.Text == "{":
-			depth++
-		case t.Text == "}":
-			depth--
-		case t.Text == "import" && t.Line != last:
-			return at.fail("import has no place in a definition")
-		}
-		if depth < 0 {
-			return at.fail("the braces do not match, this one closes nothing")
-		}
-		last = t.Line + t.NumLineBreaks()
-	}
-	if depth > 0 {
-		return place{file, firstLine + max(last-1, 0)}.fail("the braces do not match, one is not closed")
-	}
-	return nil
-}
+// lexerLine is how errors of Caddy's lexer name the line.
+var lexerLine = regexp.MustCompile(` on line #(\d+)`)
 
-func readStatement(d *caddyfile.Dispenser, file string, shift int) *statement {
-	s := &statement{words: []word{readWord(d)}, at: place{file, d.Line() + shift}}
-	for d.NextArg() {
-		s.words = append(s.words, readWord(d))
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		s.opens = true
-		s.block = append(s.block, readStatement(d, file, shift))
-	}
-	return s
-}
+func isBrace(t caddyfile.Token, brace string) bool { return t.Text == brace && !t.Quoted() }
 
-func readWord(d *caddyfile.Dispenser) word {
-	return word{text: d.Val(), quoted: d.Token().Quoted()}
-}
-
-// Render writes the tokens of a block back as text, line by line, so that a definition that stands inside a
-// Caddyfile can be carried in JSON like one that stands in a file.
+// Render writes the tokens of a block back as text, so that a definition that stands inside a Caddyfile can be carried
+// in JSON like one that stands in a file. Lines keep their distance from the first, so that errors name the right one.
 func Render(tokens []caddyfile.Token) string {
 	var b strings.Builder
-	depth := 0
-	for i, t := range tokens {
-		text := t.Text
-		if !t.Quoted() && text == "}" {
+	d := caddyfile.NewDispenser(tokens)
+	line, depth := 0, 0
+	for i := range tokens {
+		onNewLine := i > 0 && d.NextLine()
+		if !onNewLine {
+			d.Next()
+		}
+		t := d.Token()
+		if isBrace(t, "}") {
 			depth--
 		}
-		if i > 0 {
-			gap := min(max(t.Line-tokens[i-1].Line-tokens[i-1].NumLineBreaks(), 0), 2)
-			if gap == 0 {
-				b.WriteByte(' ')
-			} else {
-				b.WriteString(strings.Repeat("\n", gap))
-				b.WriteString(strings.Repeat("\t", max(depth, 0)))
+		if onNewLine {
+			gap := 1
+			if t.File == tokens[0].File {
+				gap = max(gap, t.Line-tokens[0].Line-line)
 			}
+			line += gap
+			b.WriteString(strings.Repeat("\n", gap) + strings.Repeat("\t", max(depth, 0)))
+		} else if i > 0 {
+			b.WriteByte(' ')
 		}
-		switch {
-		case t.Quoted() && !strings.ContainsAny(text, "\"\\"):
-			b.WriteString(`"` + text + `"`)
-		case t.Quoted() && !strings.Contains(text, "`"):
-			b.WriteString("`" + text + "`")
-		case t.Quoted():
-			b.WriteString(`"` + strings.ReplaceAll(text, `"`, `\"`) + `"`)
-		default:
-			b.WriteString(text)
-		}
-		if !t.Quoted() && text == "{" {
+		text := renderWord(t)
+		line += strings.Count(text, "\n")
+		b.WriteString(text)
+		if isBrace(t, "{") {
 			depth++
 		}
 	}
 	return b.String()
+}
+
+// renderWord writes a word so that Caddy's lexer reads the same one.
+func renderWord(t caddyfile.Token) string {
+	text := t.Text
+	switch {
+	case !t.Quoted() && isBareWord(text):
+		return text
+	case !strings.ContainsAny(text, "\"\\"):
+		return `"` + text + `"`
+	case !strings.Contains(text, "`"):
+		return "`" + text + "`"
+	case !strings.Contains(text, `\`):
+		return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
+	}
+	marker := "TEXT"
+	for strings.Contains(text, marker) {
+		marker += "_"
+	}
+	return "<<" + marker + "\n" + text + "\n" + marker
+}
+
+// isBareWord reports whether a text can stand without quotes. One that came from an argument of import may not.
+func isBareWord(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, unicode.IsSpace) && !strings.ContainsAny(text[:1], "\"`#\\") &&
+		!strings.HasPrefix(text, "<<") && !strings.HasSuffix(text, `\`) && !strings.Contains(text, `\<`)
 }
 
 // Nearest returns those of the known words that a mistyped one may have meant, best first, at most three.
