@@ -45,7 +45,7 @@ func TestLint(t *testing.T) {
 		{"to {sms.to}", "media {sms.media}", "x:7: {sms.media} is a list: write media[] {sms.media}"},
 		{"to {sms.to}", "{sms.to} x", "x:7: the name of a member is fixed text"},
 		{"to {sms.to}", "when weather {\na b\n}", "x:7: when takes media, unicode, alphanumeric"},
-		{"to {sms.to}", "to {\n}", "x:7: to takes one value"},
+		{"to {sms.to}", "to {\n}", "x:7: the block is empty"},
 		{"to {sms.to}", "to {SMS.TO}", "x:7: {SMS.TO} names nothing"},
 		{"to {sms.to}", "to {$HOME}", "x:7: {$…} has no place in a definition"},
 		{"/send", "/send/{sms.body}", "x:4: {sms.body} has no place in a path"},

@@ -88,6 +88,9 @@ func sniff(body string) Kind {
 		}
 	case '{', '[':
 		if !gjson.Valid(trimmed) {
+			if strings.Contains(trimmed, `"attachments"`) && (strings.Contains(trimmed, `"content-url"`) || strings.Contains(trimmed, `"content_url"`)) {
+				return File // damaged on the way, but the key may be whole
+			}
 			return Text
 		}
 		switch doc := gjson.Parse(trimmed); {
@@ -102,13 +105,17 @@ func sniff(body string) Kind {
 	return Text
 }
 
-func isFile(doc gjson.Result) bool {
-	if !doc.IsObject() {
+// isFile asks for one attachment with an address. Others without one do not make the document a text.
+func isFile(doc gjson.Result) (found bool) {
+	attachments := doc.Get("attachments")
+	if !doc.IsObject() || !attachments.IsArray() {
 		return false
 	}
-	return every(doc.Get("attachments"), func(item gjson.Result) bool {
-		return item.Get("content-url").Type == gjson.String || item.Get("content_url").Type == gjson.String
+	attachments.ForEach(func(_, item gjson.Result) bool {
+		found = item.Get("content-url").Type == gjson.String || item.Get("content_url").Type == gjson.String
+		return !found
 	})
+	return found
 }
 
 func isDisposition(doc gjson.Result) bool {

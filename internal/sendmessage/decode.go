@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,7 +39,8 @@ type Request struct {
 	Smart       bool
 	InstallID   string
 
-	// SecretInURL reports that the query or the path held parameters, which Caddy's access log would show.
+	// SecretInURL reports that the query or the path may hold parameters, which Caddy's access log would show. It is
+	// set for refused requests too: what was not understood may be a password all the same.
 	SecretInURL bool
 	// NoContentType and NoDisposition report that the app's template lacks the parameter.
 	NoContentType, NoDisposition bool
@@ -57,11 +59,11 @@ type Decoder struct {
 // Decode reads a request. The Request is never nil and tells the form of the reply even when there is an error, which
 // is always a *sms.Refusal.
 func (d *Decoder) Decode(r *http.Request) (*Request, error) {
-	req := &Request{Form: formOf(r)}
+	req := &Request{Form: formOf(r), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return req, sms.Refuse(sms.Method)
 	}
-	query, body := values{names: d.Names}, values{names: d.Names}
+	query, body := values{names: d.Names, pairs: true}, values{names: d.Names}
 	path, header := values{names: d.Names}, values{names: d.Names}
 	if d.Path != nil && !d.Path.read(r.URL.EscapedPath(), &path) {
 		return req, sms.Refuse(sms.NotFound)
@@ -73,9 +75,6 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	readHeader(r, &header)
 	if err := d.readBody(r, req, &body); err != nil {
 		return req, err
-	}
-	for ro := range query.field {
-		req.SecretInURL = req.SecretInURL || query.field[ro].present || path.field[ro].present
 	}
 	return req, req.fill(&query, &body, &path, &header)
 }
@@ -119,7 +118,7 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	var refusal *sms.Refusal
 	switch {
 	case len(doc) == 0:
-	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed):
+	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed) && !isLetter(doc[0]):
 		if req.Form == formByRequest {
 			req.Form = JSON
 		}
@@ -127,6 +126,7 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	case doc[0] == '<':
 		refusal = readXML(doc, into)
 	default:
+		into.pairs = true
 		pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
 	}
 	if refusal != nil {
@@ -140,7 +140,7 @@ func readHeader(r *http.Request, into *values) {
 	if auth := r.Header.Get("Authorization"); auth != "" {
 		scheme, rest, _ := strings.Cut(auth, " ")
 		if user, password, ok := r.BasicAuth(); ok {
-			into.add("username", user)
+			into.add("username", strings.ToValidUTF8(user, "\uFFFD"))
 			into.add("password", password)
 		} else if strings.EqualFold(scheme, "Bearer") {
 			into.add("token", strings.TrimSpace(rest))
@@ -151,9 +151,9 @@ func readHeader(r *http.Request, into *values) {
 		if !own {
 			continue
 		}
-		if n, ok := into.names.find(param); ok && (n.role == roleUser || n.role == rolePassword) {
+		if n, ok := into.names.find(param); ok && n.role.credential() {
 			for _, text := range list {
-				into.add(param, text)
+				into.add(param, strings.ToValidUTF8(text, "\uFFFD"))
 			}
 		}
 	}
@@ -165,13 +165,12 @@ func (req *Request) fill(sources ...*values) error {
 	for ro := range merged {
 		m := &merged[ro]
 		for _, source := range sources {
-			f := &source.field[ro]
-			fix(role(ro), f)
+			f := source.tidy(role(ro))
 			m.present = m.present || f.present
 			switch {
-			case f.clash && (role(ro) == roleUser || role(ro) == rolePassword):
+			case f.clash && role(ro).credential():
 				return sms.Refuse(sms.Unauthorized)
-			case f.clash && role(ro) != roleTo, m.text != "" && f.text != "" && m.text != f.text:
+			case f.clash && role(ro) != roleTo, m.contradicts(f):
 				return sms.RefuseAs(sms.BadRequest, sms.Contradiction, "name", roleNames[ro])
 			case f.text != "":
 				m.text, m.more = f.text, f.more
@@ -185,18 +184,18 @@ func (req *Request) fill(sources ...*values) error {
 			m.text = ""
 		}
 	}
-	req.User = strings.TrimSpace(merged[roleUser].text)
+	req.User = merged[roleUser].text
 	req.Secret = sms.Hide(merged[rolePassword].text)
 	req.To = recipients(merged[roleTo])
-	req.Sender = strings.TrimSpace(merged[roleSender].text)
-	switch from := strings.TrimSpace(merged[roleFrom].text); {
+	req.Sender = merged[roleSender].text
+	switch from := merged[roleFrom].text; {
 	case req.User == "":
 		req.User = from
 	case req.Sender == "" && from != req.User:
 		req.Sender = from
 	}
 	req.Body = sms.Hide(cleanText(merged[roleBody].text))
-	req.ContentType = mediaType(merged[roleContentType].text)
+	req.ContentType = merged[roleContentType].text
 	req.NoContentType = !merged[roleContentType].present
 	req.Disposition = parseDisposition(merged[roleDisposition].text)
 	req.NoDisposition = !merged[roleDisposition].present
@@ -208,19 +207,30 @@ func (req *Request) fill(sources ...*values) error {
 	return nil
 }
 
-// fix restores a + that was read as a space because nobody escaped it, where that can be told.
-func fix(ro role, f *field) {
+// tidy brings what a source says about a role into the writing in which it is compared and used. Secrets and texts
+// stay as they are: blanks are part of them.
+func (v *values) tidy(ro role) *field {
+	f, clean := &v.field[ro], strings.TrimSpace
 	switch ro {
+	case rolePassword, roleBody:
+		return f
 	case roleContentType:
-		if strings.Contains(f.text, "/") {
-			f.text = strings.ReplaceAll(strings.TrimSpace(f.text), " ", "+")
-		}
-	case roleTo, roleSender, roleFrom:
-		f.text = restorePlus(f.text)
-		for i, text := range f.more {
-			f.more[i] = restorePlus(text)
+		clean = mediaType
+	case roleUser, roleTo, roleSender, roleFrom:
+		if v.pairs {
+			clean = restorePlus
 		}
 	}
+	f.text = clean(f.text)
+	for i, text := range f.more {
+		f.more[i] = clean(text)
+	}
+	return f
+}
+
+// contradicts reports whether two sources say something, and not the same.
+func (f *field) contradicts(other *field) bool {
+	return f.text != "" && other.text != "" && (f.text != other.text || !slices.Equal(f.more, other.more))
 }
 
 // recipients splits what the app sent for one recipient at commas too: no number and no address holds one.
@@ -236,11 +246,13 @@ func recipients(f field) []string {
 	return list
 }
 
+// restorePlus gives a number back the + that was read as a blank because nobody escaped it.
 func restorePlus(s string) string {
-	if len(s) > 1 && s[0] == ' ' && s[1] >= '0' && s[1] <= '9' {
-		return "+" + s[1:]
+	digits := strings.TrimSpace(s)
+	if s != digits && s[0] == ' ' && digits != "" && digits[0] >= '0' && digits[0] <= '9' {
+		return "+" + digits
 	}
-	return s
+	return digits
 }
 
 // notReplaced reports whether a value is a variable of the template that the app did not know. People may write
@@ -267,12 +279,14 @@ func isVariable(s string) bool {
 	}
 	for i := 1; i < len(s)-1; i++ {
 		c := s[i]
-		if !(c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || strings.IndexByte("[]()%", c) >= 0) {
+		if !(c == '_' || c >= '0' && c <= '9' || isLetter(c) || strings.IndexByte("[]()%", c) >= 0) {
 			return false
 		}
 	}
 	return true
 }
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // cleanText gives a text LF line ends and takes trailing NULs away. Blanks stay: they are the writer's.
 func cleanText(s string) string {
@@ -283,10 +297,14 @@ func cleanText(s string) string {
 	return s
 }
 
-// mediaType lower-cases a media type and drops its parameters.
+// mediaType lower-cases a media type, drops its parameters and gives it back a lost +. What has no slash is no media
+// type but another system's word, such as type=sms.
 func mediaType(s string) string {
 	s, _, _ = strings.Cut(s, ";")
-	return strings.ToLower(strings.TrimSpace(s))
+	if !strings.Contains(s, "/") {
+		return ""
+	}
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), " ", "+")
 }
 
 // parseDisposition reads id:wish,wish. A value without a colon is an id alone.

@@ -42,17 +42,16 @@ func readObject(object gjson.Result, into *values, nested bool) {
 	object.ForEach(func(key, value gjson.Result) bool {
 		name := key.String()
 		switch {
-		case value.IsArray():
-			if texts, ok := scalars(value); ok {
-				into.set(name, "")
-				into.list(name, texts)
-			} else {
-				into.set(name, value.Raw)
-			}
+		case value.IsArray() && isList(value, name, into.names):
+			into.set(name, "")
+			value.ForEach(func(_, item gjson.Result) bool {
+				into.add(name, scalar(item))
+				return true
+			})
 		case value.IsObject() && nested && holdsMessage(value, into.names):
 			readObject(value, into, false)
-		case value.IsObject():
-			into.set(name, value.Raw)
+		case value.IsArray(), value.IsObject():
+			into.document(name, value.Raw)
 		default:
 			into.set(name, scalar(value))
 		}
@@ -74,6 +73,17 @@ func holdsMessage(object gjson.Result, names *Names) (found bool) {
 	return found
 }
 
+// isList tells a list of values, such as recipients, from a document. A list is never a credential.
+func isList(array gjson.Result, param string, names *Names) bool {
+	n, ok := names.find(param)
+	ok = ok && !n.role.credential()
+	array.ForEach(func(_, item gjson.Result) bool {
+		ok = ok && !item.IsArray() && !item.IsObject()
+		return ok
+	})
+	return ok
+}
+
 func scalar(value gjson.Result) string {
 	switch value.Type {
 	case gjson.String:
@@ -81,17 +91,7 @@ func scalar(value gjson.Result) string {
 	case gjson.Null:
 		return ""
 	}
-	return value.Raw // numbers stay exact
-}
-
-func scalars(array gjson.Result) (texts []string, ok bool) {
-	ok = true
-	array.ForEach(func(_, value gjson.Result) bool {
-		ok = !value.IsArray() && !value.IsObject()
-		texts = append(texts, scalar(value))
-		return ok
-	})
-	return texts, ok
+	return value.Raw // numbers stay exact, documents whole
 }
 
 // faultOffset says where a document stops being JSON, counted from 1.

@@ -124,9 +124,13 @@ func appendCanonical(dst []byte, s string) []byte {
 	return dst
 }
 
+// credential reports whether the role says who sends.
+func (r role) credential() bool { return r == roleUser || r == rolePassword }
+
 // values are the parameters of one source: the query, the body, the path or the headers.
 type values struct {
 	names *Names
+	pairs bool // a + that nobody escaped was read as a blank
 	field [roles]field
 }
 
@@ -166,9 +170,10 @@ func (v *values) set(param, text string) {
 	v.add(param, text)
 }
 
-// list adds a recipient list.
-func (v *values) list(param string, texts []string) {
-	for _, text := range texts {
-		v.add(param, text)
+// document is set for a value that is itself a list or an object: a text may be one, a credential never is.
+func (v *values) document(param, raw string) {
+	v.set(param, raw)
+	if n, ok := v.names.find(param); ok && n.rank == v.field[n.role].rank {
+		v.field[n.role].clash = n.role.credential()
 	}
 }

@@ -5,8 +5,12 @@ import (
 	"strings"
 )
 
-// Pattern reads parameters from the path of a request, such as /send/{token}/{to}/{body}.
-type Pattern struct{ segments []segment }
+// Pattern reads parameters from the path of a request, such as /send/{token}/{to}/{body}. A text at the end may hold
+// slashes: apps escape no character that an address may have.
+type Pattern struct {
+	segments []segment
+	limit    int // how many segments to split into, -1 for all
+}
 
 type segment struct{ literal, param string }
 
@@ -15,21 +19,28 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 	if !strings.HasPrefix(s, "/") {
 		return nil, fmt.Errorf("a path pattern begins with /, %q does not", s)
 	}
-	p := &Pattern{}
+	p := &Pattern{limit: -1}
+	endsInText := false
 	for _, part := range strings.Split(strings.Trim(s, "/"), "/") {
 		inner, open := strings.CutPrefix(part, "{")
 		param, closed := strings.CutSuffix(inner, "}")
 		switch {
 		case open && closed:
-			if _, ok := names.find(param); !ok {
+			n, ok := names.find(param)
+			if !ok {
 				return nil, fmt.Errorf("the path pattern %q holds {%s}, which is no known parameter", s, param)
 			}
 			p.segments = append(p.segments, segment{param: param})
+			endsInText = n.role == roleBody
 		case strings.ContainsAny(part, "{}"):
 			return nil, fmt.Errorf("a segment of the path pattern %q is either a word or one {name}", s)
 		default:
 			p.segments = append(p.segments, segment{literal: part})
+			endsInText = false
 		}
+	}
+	if endsInText {
+		p.limit = len(p.segments)
 	}
 	return p, nil
 }
@@ -37,7 +48,7 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 // read takes the parameters of an escaped path and reports whether the path fits. Splitting comes before unescaping,
 // so that an escaped slash in a text stays in the text.
 func (p *Pattern) read(escaped string, into *values) bool {
-	parts := strings.Split(strings.Trim(escaped, "/"), "/")
+	parts := strings.SplitN(strings.Trim(escaped, "/"), "/", p.limit)
 	if len(parts) != len(p.segments) {
 		return false
 	}

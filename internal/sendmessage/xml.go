@@ -14,9 +14,10 @@ import (
 )
 
 // readXML takes every element that holds text and no other element as a parameter, by its local name and wherever it
-// stands. Templates often leave & and < unescaped, so the reader is a lenient one.
+// stands. Templates often leave & and < unescaped, so the reader is a lenient one: both may be text where they begin
+// nothing.
 func readXML(body []byte, into *values) *sms.Refusal {
-	d := xml.NewDecoder(bytes.NewReader(body))
+	d := xml.NewDecoder(bytes.NewReader(escapeLone(body)))
 	d.Strict = false
 	d.CharsetReader = charset
 	var text strings.Builder
@@ -42,6 +43,27 @@ func readXML(body []byte, into *values) *sms.Refusal {
 			leaf = false
 		}
 	}
+}
+
+// escapeLone escapes every < that cannot begin a tag. In a well-formed document such a < stands in comments, where it
+// does not matter, or in CDATA, where it must stay.
+func escapeLone(body []byte) []byte {
+	if bytes.Contains(body, []byte("<![CDATA[")) {
+		return body
+	}
+	var out []byte
+	rest := body
+	for i := 0; i < len(rest); i++ {
+		if next := i + 1; rest[i] != '<' || next < len(rest) && (isLetter(rest[next]) || rest[next] >= 0x80 || bytes.IndexByte([]byte("_:/!?"), rest[next]) >= 0) {
+			continue
+		}
+		out = append(append(out, rest[:i]...), "&lt;"...)
+		rest, i = rest[i+1:], -1
+	}
+	if out == nil {
+		return body
+	}
+	return append(out, rest...)
 }
 
 func charset(label string, input io.Reader) (io.Reader, error) {

@@ -1,0 +1,204 @@
+// Command bench compares the handler with Caddy's own reverse_proxy: two processes of the built binary send the same
+// requests to the same mock provider, in turn, and the CPU time that each process took is divided.
+//
+//	go run ./bench [-caddy ./caddy] [-pairs 7] [-requests 4000]
+//
+// It prints, for 16 and 64 connections, the median over all pairs of handler / reverse_proxy, and fails if one is above
+// 1. Times of one machine mean nothing on another, ratios of one run do. Needs Linux: the times come from /proc.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const goal = 0.80 // what the handler is meant to stay below
+
+// recipients is how many different numbers are texted in turn.
+const recipients = 1000
+
+func main() {
+	caddy := flag.String("caddy", "./caddy", "the binary to measure")
+	pairs := flag.Int("pairs", 7, "interleaved pairs of rounds")
+	requests := flag.Int("requests", 4000, "requests in a round")
+	flag.Parse()
+	if err := run(*caddy, *pairs, *requests); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(caddy string, pairs, requests int) error {
+	mock := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, twilioReply)
+	}))
+	defer mock.Close()
+	handler, err := start(caddy, "acrobits_sms {\nuser johndow {\npassword {env.PASSWORD}\nfrom +15550001111\n}\ndefault_region US\n"+
+		"adapter twilio {\nbase_url "+mock.URL+"\naccount_sid AC1\nauth_token {env.TOKEN}\n}\n}")
+	if err != nil {
+		return err
+	}
+	defer handler.stop()
+	proxy, err := start(caddy, "reverse_proxy "+mock.URL)
+	if err != nil {
+		return err
+	}
+	defer proxy.stop()
+
+	var slow error
+	for _, connections := range []int{16, 64} {
+		var ratios []float64
+		for i := range pairs + 1 {
+			ours, err := handler.round(requests, connections)
+			if err != nil {
+				return err
+			}
+			theirs, err := proxy.round(requests, connections)
+			if err != nil {
+				return err
+			}
+			if i > 0 { // the first pair warms up
+				ratios = append(ratios, float64(ours)/float64(theirs))
+			}
+		}
+		slices.Sort(ratios)
+		median := ratios[len(ratios)/2]
+		fmt.Printf("%d connections: %.2f of reverse_proxy (goal %.2f; %d pairs from %.2f to %.2f)\n",
+			connections, median, goal, pairs, ratios[0], ratios[len(ratios)-1])
+		if median > 1 {
+			slow = errors.New("the handler takes more CPU than reverse_proxy")
+		}
+	}
+	return slow
+}
+
+// process is a Caddy under load.
+type process struct {
+	cmd     *exec.Cmd
+	address string
+	dir     string
+}
+
+// start runs Caddy with one site.
+func start(caddy, directive string) (*process, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	address := l.Addr().String()
+	l.Close()
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(address, ":")
+	file := filepath.Join(dir, "Caddyfile")
+	config := "{\nadmin off\nauto_https off\nlog default {\noutput discard\n}\n}\nhttp://:" + port + " {\nbind 127.0.0.1\n" + directive + "\n}\n"
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile"), address: address, dir: dir}
+	p.cmd.Env = []string{"HOME=" + dir, "PASSWORD=a-password-for-johndow", "TOKEN=the-token"}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range 500 {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return p, nil
+		}
+		<-tick.C
+	}
+	p.stop()
+	return nil, errors.New("Caddy does not start")
+}
+
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+	_ = os.RemoveAll(p.dir)
+}
+
+// round sends requests over a number of connections and returns the CPU time that the process took for them.
+func (p *process) round(requests, connections int) (time.Duration, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
+	defer client.CloseIdleConnections()
+	before, err := p.cpu()
+	if err != nil {
+		return 0, err
+	}
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex
+		failed error
+	)
+	for c := range connections {
+		wg.Go(func() {
+			for i := c; i < requests; i += connections {
+				if err := send(client, "http://"+p.address+"/send_message/", i%recipients); err != nil {
+					mu.Lock()
+					failed = err
+					mu.Unlock()
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	after, err := p.cpu()
+	return after - before, errors.Join(failed, err)
+}
+
+func send(client *http.Client, url string, recipient int) error {
+	body := fmt.Sprintf(`{"from":"johndow","password":"a-password-for-johndow","sms_to":"+1555123%04d","sms_body":"Hello World, this is a text of the usual length.",`+
+		`"content_type":"text/plain","disposition_notification":"xkXRBMCL.twvNcfC9:positive-delivery,display"}`, recipient)
+	resp, err := client.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%d %s", resp.StatusCode, text)
+	}
+	return err
+}
+
+// cpu is the time that a process has spent in user and kernel mode.
+func (p *process) cpu() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ") // behind the name, which may hold anything
+	fields := strings.Fields(rest)
+	user, err1 := strconv.Atoi(fields[11])
+	system, err2 := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * (time.Second / 100), errors.Join(err1, err2)
+}
+
+// twilioReply has the shape and length of what Twilio says to an accepted message.
+const twilioReply = `{"account_sid":"ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","api_version":"2010-04-01","body":"Hello World","date_created":"Thu, 24 Aug 2023 05:01:45 +0000",` +
+	`"date_sent":null,"date_updated":"Thu, 24 Aug 2023 05:01:45 +0000","direction":"outbound-api","error_code":null,"error_message":null,"from":"+15550001111",` +
+	`"num_media":"0","num_segments":"1","price":null,"price_unit":null,"messaging_service_sid":null,"sid":"SMaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","status":"queued",` +
+	`"subresource_uris":{"media":"/2010-04-01/Accounts/ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Messages/SMaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Media.json"},` +
+	`"to":"+15551231234","uri":"/2010-04-01/Accounts/ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Messages/SMaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.json"}`
