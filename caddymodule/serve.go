@@ -156,11 +156,22 @@ func (x *exchange) reply(r sms.Receipt) {
 func (x *exchange) publish(r sms.Receipt) {
 	ctx := x.r.Context()
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.acrobits_sms.outcome", r.Outcome.String())
-		repl.Set("http.acrobits_sms.cause", r.Cause().String())
-		repl.Set("http.acrobits_sms.adapter", r.Adapter)
-		repl.Set("http.acrobits_sms.sms_id", r.ID)
-		repl.Set("http.acrobits_sms.reference", x.message.Reference)
+		repl.Map(func(key string) (any, bool) {
+			switch name, ours := strings.CutPrefix(key, "http.acrobits_sms."); {
+			case !ours:
+			case name == "outcome":
+				return r.Outcome.String(), true
+			case name == "cause":
+				return r.Cause().String(), true
+			case name == "adapter":
+				return r.Adapter, true
+			case name == "sms_id":
+				return r.ID, true
+			case name == "reference":
+				return x.message.Reference, true
+			}
+			return nil, false
+		})
 	}
 	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Add(zap.String("sms_reference", x.message.Reference))

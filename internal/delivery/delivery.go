@@ -39,14 +39,19 @@ type Deliverer struct {
 // Deliver sends a message and says what became of it. The phone hanging up changes nothing: only the context's values
 // count, not its end.
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Timeout)
-	defer cancel()
+	ctx = context.WithoutCancel(ctx)
+	end := time.Now().Add(d.Timeout)
 	var worst sms.Receipt
 	for i, route := range d.Routes {
-		if i > 0 && ctx.Err() != nil {
+		now := time.Now()
+		if i > 0 && !now.Before(end) {
 			break
 		}
-		r := d.attempt(ctx, route, m)
+		until := now.Add(d.AttemptTimeout)
+		if until.After(end) {
+			until = end
+		}
+		r := d.attempt(ctx, until, route, m)
 		r.Attempts += worst.Attempts
 		if r.Outcome != sms.Refused {
 			return r
@@ -62,9 +67,9 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	return worst
 }
 
-// attempt makes one request.
-func (d *Deliverer) attempt(ctx context.Context, route Route, m *sms.Message) sms.Receipt {
-	ctx, cancel := context.WithTimeout(ctx, d.AttemptTimeout)
+// attempt makes one request, which ends at a time.
+func (d *Deliverer) attempt(ctx context.Context, until time.Time, route Route, m *sms.Message) sms.Receipt {
+	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	var way progress
 	x, err := route.Adapter.Prepare(httptrace.WithClientTrace(ctx, way.trace()), m, time.Now())
