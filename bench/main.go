@@ -129,7 +129,7 @@ func start(caddy, directive string) (*process, error) {
 		<-tick.C
 	}
 	p.stop()
-	return nil, errors.New("Caddy does not start")
+	return nil, errors.New("no answer from Caddy after its start")
 }
 
 func (p *process) stop() {
