@@ -31,8 +31,9 @@ type testCase struct {
 		Params  map[string][]string
 		MaxSize int64 `json:"max_size"`
 	}
-	Reading *reading
-	Refusal *refusal
+	Reading   *reading
+	Refusal   *refusal
+	Malformed bool
 }
 
 type reading struct {
@@ -74,13 +75,16 @@ func corpus(t testing.TB) (all []testCase) {
 	return all
 }
 
-// request makes of a case what net/http makes of its bytes on a connection.
-func (c testCase) request(t testing.TB) *http.Request {
-	t.Helper()
-	body := c.Request.BodyBase64
-	if body == nil {
-		body = []byte(c.Request.Body)
+func (c testCase) body() []byte {
+	if c.Request.BodyBase64 != nil {
+		return c.Request.BodyBase64
 	}
+	return []byte(c.Request.Body)
+}
+
+// request makes of a case what net/http makes of its bytes on a connection.
+func (c testCase) request() (*http.Request, error) {
+	body := c.body()
 	var raw bytes.Buffer
 	fmt.Fprintf(&raw, "%s %s HTTP/1.1\r\nHost: sms.example.com\r\nUser-Agent: CloudSoftphone/1.5.6\r\n", c.Request.Method, c.Request.Target)
 	for name, value := range c.Request.Headers {
@@ -91,11 +95,7 @@ func (c testCase) request(t testing.TB) *http.Request {
 	}
 	raw.WriteString("\r\n")
 	raw.Write(body)
-	r, err := http.ReadRequest(bufio.NewReader(&raw))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return http.ReadRequest(bufio.NewReader(&raw))
 }
 
 func (c testCase) decoder(t testing.TB) *Decoder {
@@ -116,14 +116,42 @@ func (c testCase) decoder(t testing.TB) *Decoder {
 	return d
 }
 
+// form names how a case carries its parameters.
+func (c testCase) form() string {
+	switch contentType := c.Request.Headers["Content-Type"]; {
+	case c.Request.Method == http.MethodGet:
+		return "GET"
+	case contentType == "application/x-www-form-urlencoded":
+		return "form"
+	case contentType == "application/json":
+		return "JSON"
+	}
+	return "another form"
+}
+
 func TestCorpus(t *testing.T) {
-	covered := make(map[string]int)
+	covered, named := make(map[string]int), make(map[string]bool)
 	for _, c := range corpus(t) {
 		for _, what := range c.Covers {
 			covered[what]++
+			covered[what+" as "+c.form()]++
 		}
+		if c.Why == "" || named[c.Name] {
+			t.Errorf("the case %q is there twice, or does not say why", c.Name)
+		}
+		named[c.Name] = true
 		t.Run(c.Name, func(t *testing.T) {
-			req, err := c.decoder(t).Decode(c.request(t))
+			r, err := c.request()
+			if c.Malformed || err != nil {
+				if !c.Malformed || err == nil || c.Reading != nil || c.Refusal != nil {
+					t.Fatalf("malformed is %t, and net/http says: %v", c.Malformed, err)
+				}
+				return
+			}
+			if (c.Reading == nil) == (c.Refusal == nil) {
+				t.Fatal("a case has either a reading or a refusal")
+			}
+			req, err := c.decoder(t).Decode(r)
 			var kind Kind
 			if err == nil {
 				kind, err = req.Classify()
@@ -158,6 +186,13 @@ func TestCorpus(t *testing.T) {
 	for section, last := range map[string]int{"1.10": 19, "2.2": 16, "4.0": 8} {
 		for i := 1; i <= last; i++ {
 			if what := fmt.Sprintf("%s/%d", section, i); covered[what] == 0 {
+				t.Errorf("no case covers %s", what)
+			}
+		}
+	}
+	for row := 1; row <= 19; row++ {
+		for _, form := range []string{"GET", "form", "JSON"} {
+			if what := fmt.Sprintf("1.10/%d as %s", row, form); covered[what] == 0 {
 				t.Errorf("no case covers %s", what)
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -86,7 +85,7 @@ func (d *Decoder) tooLarge() error {
 // readBody reads the body by what it is rather than by what it claims to be: the operator of an app has to set the
 // Content-Type by hand.
 func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
-	claimed, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	claimed := mediaType(r.Header.Get("Content-Type"))
 	if strings.HasPrefix(claimed, "multipart/") {
 		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", "multipart")
 	}

@@ -1,22 +1,34 @@
 package sendmessage
 
 import (
+	"bytes"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 	"pgregory.net/rapid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
+
+var defaultNames = func() *Names {
+	names, err := ParseNames(nil)
+	if err != nil {
+		panic(err)
+	}
+	return names
+}()
 
 func newDecoder(t testing.TB, path string) *Decoder {
 	t.Helper()
@@ -45,7 +57,7 @@ func TestRepairKeepsValidJSON(t *testing.T) {
 		case 3:
 			return nil
 		case 4:
-			return rapid.SampledFrom([]any{"", ":", `":`, `\`, "{\"a\": }", ": ,", "+1555"}).Draw(t, "tricky")
+			return rapid.SampledFrom([]any{"", ":", `":`, `": ,`, `": x`, `":+1,"`, `\`, `\":}`, "{\"a\": }", ": ,", "+1555"}).Draw(t, "tricky")
 		case 5:
 			return rapid.SliceOfN(rapid.Deferred(func() *rapid.Generator[any] { return value }), 0, 3).Draw(t, "list")
 		}
@@ -98,46 +110,243 @@ func TestTextArrives(t *testing.T) {
 		}
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.URL = &url.URL{Path: "/s/johndow/12345678/+15551231234/" + text, RawPath: "/s/johndow/12345678/+15551231234/" + url.PathEscape(text)}
-		if strings.Trim(text, "/") != text {
-			return
-		}
 		if req, err := inPath.Decode(r); err != nil || req.Body.Reveal() != want {
 			t.Fatalf("path: %q arrived as %q (%v)", want, req.Body.Reveal(), err)
 		}
 	})
 }
 
-// What is missing, empty, repeated or too much of a credential never makes one.
-func TestCredentialOmissions(t *testing.T) {
-	for name, r := range map[string]*http.Request{
-		"no password":      httptest.NewRequest(http.MethodGet, "/?from=johndow&to=1&body=x", nil),
-		"empty password":   httptest.NewRequest(http.MethodGet, "/?from=johndow&password=&to=1&body=x", nil),
-		"name only":        httptest.NewRequest(http.MethodGet, "/?from=johndow&password&to=1&body=x", nil),
-		"null":             post("application/json", `{"from":"johndow","password":null}`),
-		"empty list":       post("application/json", `{"from":"johndow","password":[]}`),
-		"twice":            httptest.NewRequest(http.MethodGet, "/?from=johndow&password=a&password=b", nil),
-		"user twice":       httptest.NewRequest(http.MethodGet, "/?user=johndow&user=other&password=a", nil),
-		"list":             post("application/json", `{"from":"johndow","password":["a","b"]}`),
-		"header and query": basic(httptest.NewRequest(http.MethodGet, "/?username=johndow&password=b", nil), "johndow", "a"),
-		"two headers":      basic(header(httptest.NewRequest(http.MethodGet, "/", nil), "X-Password", "b"), "johndow", "a"),
-		"broken basic":     header(httptest.NewRequest(http.MethodGet, "/?from=johndow", nil), "Authorization", "Basic !!!"),
-		"empty bearer":     header(httptest.NewRequest(http.MethodGet, "/?from=johndow", nil), "Authorization", "Bearer "),
-		"unknown scheme":   header(httptest.NewRequest(http.MethodGet, "/?from=johndow", nil), "Authorization", "Negotiate abc"),
-		"foreign header":   header(httptest.NewRequest(http.MethodGet, "/?from=johndow", nil), "X-Forwarded-For", "a"),
-		"asterisks":        httptest.NewRequest(http.MethodGet, "/?from=johndow&password=*****", nil),
-		"not replaced":     httptest.NewRequest(http.MethodGet, "/?from=johndow&password=%25account%5Bpassword%5D%25", nil),
-		"query against XML": func() *http.Request {
-			r := post("text/xml", "<m><password>a</password></m>")
-			r.URL.RawQuery = "password=b"
-			return r
-		}(),
-	} {
-		req, err := newDecoder(t, "").Decode(r)
-		if err == nil && !req.Secret.Empty() {
-			t.Errorf("%s: the secret is %q", name, req.Secret.Reveal())
+// What two sources say differently is refused, whatever it is and wherever they are; what they say alike is taken.
+func TestContradiction(t *testing.T) {
+	params := []string{"username", "password", "sender", "to", "body", "content_type", "disposition_notification", "smart", "installid", "from"}
+	place := map[string]func(r *http.Request, d *Decoder, param, value string){
+		"query": func(r *http.Request, _ *Decoder, param, value string) { r.URL.RawQuery = param + "=" + value },
+		"form": func(r *http.Request, _ *Decoder, param, value string) {
+			r.Body = io.NopCloser(strings.NewReader(param + "=" + value))
+		},
+		"JSON": func(r *http.Request, _ *Decoder, param, value string) {
+			r.Body = io.NopCloser(strings.NewReader(`{"` + param + `":"` + value + `"}`))
+		},
+		"XML": func(r *http.Request, _ *Decoder, param, value string) {
+			r.Body = io.NopCloser(strings.NewReader("<m><" + param + ">" + value + "</" + param + "></m>"))
+		},
+		"path": func(r *http.Request, d *Decoder, param, value string) {
+			d.Path, _ = ParsePattern("/s/{"+param+"}", d.Names)
+			r.URL.Path, r.URL.RawPath = "/s/"+value, "/s/"+url.PathEscape(value)
+		},
+		"header": func(r *http.Request, _ *Decoder, param, value string) { r.Header.Set("X-"+param, value) },
+	}
+	sources := []string{"query", "form", "JSON", "XML", "path", "header"}
+	value := rapid.StringMatching(`[a-z]{1,3}/[a-z0-9]{1,3}`)
+	rapid.Check(t, func(t *rapid.T) {
+		param := rapid.SampledFrom(params).Draw(t, "param")
+		first := rapid.SampledFrom(sources).Draw(t, "first")
+		second := rapid.SampledFrom(sources).Draw(t, "second")
+		isBody := func(source string) bool { return source == "form" || source == "JSON" || source == "XML" }
+		if first == second || isBody(first) && isBody(second) || param != "username" && param != "password" && (first == "header" || second == "header") {
+			return
 		}
-		if refusal := (*sms.Refusal)(nil); err != nil && !errors.As(err, &refusal) {
-			t.Errorf("%s: %v is no refusal", name, err)
+		a, b := value.Draw(t, "a"), value.Draw(t, "b")
+		d := &Decoder{Names: defaultNames, MaxSize: DefaultMaxSize}
+		r := httptest.NewRequest(http.MethodPost, "/", nil)
+		place[first](r, d, param, a)
+		place[second](r, d, param, b)
+		_, err := d.Decode(r)
+		var refusal *sms.Refusal
+		switch errors.As(err, &refusal); {
+		case a == b && err != nil:
+			t.Fatalf("%s in %s and %s is %q: %v", param, first, second, a, err)
+		case a != b && (refusal == nil || refusal.Variant != sms.Contradiction):
+			t.Fatalf("%s is %q in %s and %q in %s: %v", param, a, first, b, second, err)
+		}
+	})
+}
+
+// What is missing, empty, repeated or too much of a credential never makes one: nobody comes in with it.
+func TestCredentialOmissions(t *testing.T) {
+	list, err := users.NewList([]users.Account{{User: users.User{Name: "johndow"}, Passwords: []string{"12345678"}, Tokens: []string{"T0ken"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	authenticate := func(r *http.Request) error {
+		req, err := newDecoder(t, "").Decode(r)
+		if err == nil {
+			_, err = list.Authenticate(t.Context(), users.Credential{User: req.User, Secret: req.Secret})
+		}
+		return err
+	}
+	get := func(query string) *http.Request { return httptest.NewRequest(http.MethodGet, "/?"+query, nil) }
+	doc := func(body string) *http.Request { return post("application/json", body) }
+	long := strings.Repeat("1", 4096)
+	for name, r := range map[string]*http.Request{
+		"as it should be":  get("from=johndow&password=12345678"),
+		"token":            get("token=T0ken"),
+		"token of a user":  get("from=johndow&token=T0ken"),
+		"basic":            basic(get(""), "johndow", "12345678"),
+		"basic and query":  basic(get("from=johndow&password=12345678"), "johndow", "12345678"),
+		"bearer":           header(get(""), "Authorization", "bearer T0ken"),
+		"own header":       header(get(""), "X-Auth-Token", "T0ken"),
+		"number":           doc(`{"from":"johndow","password":12345678}`),
+		"twice the same":   get("from=johndow&password=12345678&password=12345678"),
+		"last of two keys": doc(`{"from":"johndow","password":"a","password":"12345678"}`),
+	} {
+		if err := authenticate(r); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, r := range map[string]*http.Request{
+		"nothing":             get(""),
+		"no user":             get("password=12345678"),
+		"empty user":          get("from=&username=&password=12345678"),
+		"blank user":          get("from=+&password=12345678"),
+		"no password":         get("from=johndow"),
+		"empty password":      get("from=johndow&password="),
+		"name only":           get("from=johndow&password"),
+		"null":                doc(`{"from":"johndow","password":null}`),
+		"empty list":          doc(`{"from":"johndow","password":[]}`),
+		"list of nothing":     doc(`{"from":"johndow","password":[null,""]}`),
+		"list of the right":   doc(`{"from":"johndow","password":["12345678"]}`),
+		"list of two":         doc(`{"from":"johndow","password":["12345678","87654321"]}`),
+		"list of users":       doc(`{"username":["johndow"],"password":"12345678"}`),
+		"object":              doc(`{"from":"johndow","password":{"password":"12345678"}}`),
+		"object as a user":    doc(`{"username":{"eq":"johndow"},"password":"12345678"}`),
+		"true":                doc(`{"from":"johndow","password":true}`),
+		"last of two is null": doc(`{"from":"johndow","password":"12345678","password":null}`),
+		"twice":               get("from=johndow&password=12345678&password=87654321"),
+		"twice, wrong first":  get("from=johndow&password=87654321&password=12345678"),
+		"user twice":          get("user=johndow&user=other&password=12345678"),
+		"twice in a form":     post("application/x-www-form-urlencoded", "from=johndow&password=12345678&password=87654321"),
+		"twice in XML":        post("text/xml", "<m><from>johndow</from><password>12345678</password><password>1</password></m>"),
+		"PHP's brackets":      get("from=johndow&password[]=12345678"),
+		"too long":            get("from=johndow&password=" + long),
+		"too long a user":     get("from=" + long + "&password=12345678"),
+		"too long a token":    header(get(""), "Authorization", "Bearer "+long),
+		"NUL behind":          get("from=johndow&password=12345678%00"),
+		"blank behind":        get("from=johndow&password=12345678+"),
+		"other case":          get("from=JOHNDOW&password=12345678"),
+		"user as password":    get("from=johndow&password=johndow"),
+		"password as token":   get("token=12345678"),
+		"basic and query":     basic(get("username=johndow&password=87654321"), "johndow", "12345678"),
+		"two headers":         basic(header(get(""), "X-Password", "87654321"), "johndow", "12345678"),
+		"broken basic":        header(get("from=johndow"), "Authorization", "Basic !!!"),
+		"basic, no colon":     header(get("from=johndow"), "Authorization", "Basic MTIzNDU2Nzg="),
+		"empty bearer":        header(get("from=johndow"), "Authorization", "Bearer "),
+		"unknown scheme":      header(get("from=johndow"), "Authorization", "Negotiate 12345678"),
+		"foreign header":      header(get("from=johndow"), "X-Forwarded-For", "12345678"),
+		"asterisks":           get("from=johndow&password=*****"),
+		"not replaced":        get("from=johndow&password=%25account%5Bpassword%5D%25"),
+	} {
+		err := authenticate(r)
+		if refusal := (*sms.Refusal)(nil); !errors.Is(err, users.ErrDenied) && !errors.As(err, &refusal) {
+			t.Errorf("%s: %v, want it denied", name, err)
+		}
+	}
+	for name, r := range map[string]*http.Request{
+		"twice":        get("from=johndow&password=12345678&password=87654321"),
+		"list":         doc(`{"from":"johndow","password":["12345678","87654321"]}`),
+		"user as list": doc(`{"username":["johndow"],"password":"12345678"}`),
+	} {
+		_, err := newDecoder(t, "").Decode(r)
+		if refusal := (*sms.Refusal)(nil); !errors.As(err, &refusal) || refusal.Cause != sms.Unauthorized {
+			t.Errorf("%s: %v, want %v", name, err, sms.Unauthorized)
+		}
+	}
+}
+
+// The address of a request is not to be logged whenever it may hold a secret, also if the request is refused for
+// something else before anybody looks at it.
+func TestSecretInURL(t *testing.T) {
+	path := "/send/{token}/{to}/{body}"
+	for _, c := range []struct {
+		method, target, path, contentType, body string
+		want                                    bool
+	}{
+		{"POST", "/send_message/", "", "", "from=johndow&password=12345678", false},
+		{"GET", "/send_message/?from=johndow&password=12345678", "", "", "", true},
+		{"GET", "/send_message/?passwort=12345678", "", "", "", true},
+		{"HEAD", "/send_message/?password=12345678", "", "", "", true},
+		{"POST", "/send_message/?password=12345678", "", "application/json", "{", true},
+		{"POST", "/send_message/?password=12345678", "", "multipart/form-data; boundary=x", "", true},
+		{"POST", "/send_message/?password=12345678", "", "", strings.Repeat("x", DefaultMaxSize+1), true},
+		{"GET", "/send_message/?password=" + strings.Repeat("x", DefaultMaxSize), "", "", "", true},
+		{"GET", "/send/T0ken/1/x", path, "", "", true},
+		{"GET", "/send/T0ken", path, "", "", true},
+		{"DELETE", "/send/T0ken/1/x", path, "", "", true},
+	} {
+		r := httptest.NewRequest(c.method, c.target, strings.NewReader(c.body))
+		r.Header.Set("Content-Type", c.contentType)
+		if req, err := newDecoder(t, c.path).Decode(r); req.SecretInURL != c.want {
+			t.Errorf("%s %.40s: %t, want %t (%v)", c.method, c.target, req.SecretInURL, c.want, err)
+		}
+	}
+}
+
+// A request may have as many bytes as it may have, and not one more, whether it tells its length or not.
+func TestMaxSize(t *testing.T) {
+	d := newDecoder(t, "")
+	for size, want := range map[int]string{DefaultMaxSize: "", DefaultMaxSize + 1: "too_long.request_too_large"} {
+		body := "body=" + strings.Repeat("x", size-len("body="))
+		query, form := httptest.NewRequest(http.MethodGet, "/?"+body, nil), post("application/x-www-form-urlencoded", body)
+		chunked := post("application/x-www-form-urlencoded", body)
+		chunked.ContentLength = -1
+		for name, r := range map[string]*http.Request{"query": query, "form": form, "chunked": chunked} {
+			got := ""
+			req, err := d.Decode(r)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != want || err == nil && len(req.Body.Reveal()) != size-len("body=") {
+				t.Errorf("%s of %d bytes: %q, want %q", name, size, got, want)
+			}
+		}
+	}
+	long := post("application/x-www-form-urlencoded", "")
+	long.ContentLength, long.Body = DefaultMaxSize+1, io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+	if _, err := d.Decode(long); err == nil || err.Error() != "too_long.request_too_large" {
+		t.Errorf("a body that says it is too long is read: %v", err)
+	}
+	endless := post("application/x-www-form-urlencoded", "")
+	endless.ContentLength = -1
+	endless.Body = io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat("x", DefaultMaxSize+1)), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if _, err := d.Decode(endless); err == nil || err.Error() != "too_long.request_too_large" {
+		t.Errorf("a body without end is read on: %v", err)
+	}
+	limited := post("application/x-www-form-urlencoded", "body="+strings.Repeat("x", 1000))
+	limited.Body = http.MaxBytesReader(nil, limited.Body, 1000)
+	_, err := d.Decode(limited)
+	if refusal := (*sms.Refusal)(nil); !errors.As(err, &refusal) || refusal.Fill(refusal.Sentence(), "") != "The request is too large, at most 1000 bytes" {
+		t.Errorf("a limit of the server's: %v", err)
+	}
+	broken := post("application/x-www-form-urlencoded", "")
+	broken.Body = io.NopCloser(io.MultiReader(strings.NewReader("body=x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if _, err := d.Decode(broken); err == nil || err.Error() != "bad_request.unreadable" {
+		t.Errorf("a body that breaks off: %v", err)
+	}
+}
+
+// The operator is told once what the templates of his users lack; a parameter that is there and empty lacks nothing.
+func TestMissingParameters(t *testing.T) {
+	for query, want := range map[string][2]bool{
+		"":                              {true, true},
+		"content_type=":                 {false, true},
+		"disposition_notification":      {true, false},
+		"imdn=x&contentType=text/plain": {false, false},
+	} {
+		req, err := newDecoder(t, "").Decode(httptest.NewRequest(http.MethodGet, "/?"+query, nil))
+		if got := [2]bool{req.NoContentType, req.NoDisposition}; err != nil || got != want {
+			t.Errorf("%s: %v %v, want %v", query, got, err, want)
+		}
+	}
+}
+
+// What headers say is text as well.
+func TestHeadersAreUTF8(t *testing.T) {
+	for _, r := range []*http.Request{
+		basic(httptest.NewRequest(http.MethodGet, "/", nil), "gr\xfc", "x"),
+		header(httptest.NewRequest(http.MethodGet, "/", nil), "X-Username", "gr\xfc"),
+	} {
+		if req, err := newDecoder(t, "").Decode(r); err != nil || req.User != "gr\uFFFD" {
+			t.Errorf("%q %v", req.User, err)
 		}
 	}
 }
@@ -168,14 +377,10 @@ func TestParseNames(t *testing.T) {
 }
 
 func TestParsePattern(t *testing.T) {
-	names, err := ParseNames(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for pattern, want := range map[string]string{
 		"/send/{token}": "", "/{to}/{body}/": "", "send": "begins with /", "/{nothing}": "no known parameter", "/a{to}": "either a word or one {name}", "/{to": "either a word",
 	} {
-		if _, err := ParsePattern(pattern, names); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if _, err := ParsePattern(pattern, defaultNames); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", pattern, err, want)
 		}
 	}
@@ -201,20 +406,35 @@ func check(t *testing.T, d *Decoder, r *http.Request) {
 	if err == nil && kind == Text && (strings.TrimSpace(req.Body.Reveal()) == "" || len(req.To) == 0) {
 		t.Error("a text without text or recipient")
 	}
-	if body := req.Body.Reveal(); err == nil && kind == Text && req.ContentType == "" && gjson.Valid(body) {
-		if items := gjson.Get(body, "attachments"); items.IsArray() && len(items.Array()) > 0 && items.Get("0.content-url").Type == gjson.String && len(items.Array()) == 1 {
-			t.Errorf("a file became a text: %s", body)
-		}
+	if body := req.Body.Reveal(); err == nil && kind == Text && req.ContentType == "" && holdsAddress(body) {
+		t.Errorf("a file became a text: %s", body)
 	}
 }
 
+// holdsAddress reports, in its own way, whether a text is a document with an attachment that has an address. Where a
+// member stands twice, readers differ in which one counts.
+func holdsAddress(text string) bool {
+	var doc map[string]any
+	if strings.Count(text, "attachments") != 1 || json.Unmarshal([]byte(text), &doc) != nil {
+		return false
+	}
+	list, _ := doc["attachments"].([]any)
+	for _, item := range list {
+		members, _ := item.(map[string]any)
+		if _, ok := members["content-url"].(string); ok && strings.Count(text, "content-url") == len(list) {
+			return true
+		}
+	}
+	return false
+}
+
 func FuzzPairs(f *testing.F) {
-	for _, s := range []string{"a=b&c=d", "a=%zz%", "a=b;c=d", "=&=", "to=+1&body=%F0%9F", "from=%account[username]%", "a=%ac%"} {
+	for _, s := range []string{"a=b&c=d", "a=%zz%", "a=b;c=d", "=&=", "to=+1&body=%F0%9F", "from=%account[username]%", "a=%ac%", "a=\xfc", "\xfc=a", "a=%FC"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		pairs(s, func(name, value string) {
-			if !utf8.ValidString(name) || !utf8.ValidString(value) && utf8.ValidString(s) {
+			if !utf8.ValidString(name) || !utf8.ValidString(value) {
 				t.Errorf("%q gives %q=%q", s, name, value)
 			}
 		})
@@ -235,8 +455,8 @@ func FuzzPairs(f *testing.F) {
 
 func FuzzJSON(f *testing.F) {
 	for _, c := range corpus(f) {
-		if strings.HasPrefix(strings.TrimSpace(c.Request.Body), "{") {
-			f.Add([]byte(c.Request.Body))
+		if bytes.ContainsAny(c.body(), "{[") {
+			f.Add(c.body())
 		}
 	}
 	d := newDecoder(f, "")
@@ -258,7 +478,7 @@ func FuzzXML(f *testing.F) {
 
 func FuzzDecode(f *testing.F) {
 	for _, c := range corpus(f) {
-		f.Add(c.Request.Method, c.Request.Target, c.Request.Headers["Content-Type"], []byte(c.Request.Body))
+		f.Add(c.Request.Method, c.Request.Target, c.Request.Headers["Content-Type"], c.body())
 	}
 	d, inPath := newDecoder(f, ""), newDecoder(f, "/send/{token}/{to}/{body}")
 	f.Fuzz(func(t *testing.T, method, target, contentType string, body []byte) {
@@ -274,27 +494,34 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// requests are the same message in the three usual forms.
+// requests are the same message in the three usual forms, each ready to be read again without an allocation.
 func requests() map[string]func() *http.Request {
 	form := "username=johndow&password=12345678&sms_to=%2B15551231234&sms_body=Hello%20World&content_type=text/plain&disposition_notification=xkXRBMCL.twvNcfC9:positive-delivery,display"
 	doc := `{"username":"johndow","password":"12345678","sms_to":"+15551231234","sms_body":"Hello World","content_type":"text/plain","disposition_notification":"xkXRBMCL.twvNcfC9:positive-delivery,display"}`
+	again := func(r *http.Request, body string) func() *http.Request {
+		reader := strings.NewReader(body)
+		if body != "" {
+			r.Body = io.NopCloser(reader)
+		}
+		return func() *http.Request {
+			reader.Reset(body)
+			return r
+		}
+	}
 	return map[string]func() *http.Request{
-		"GET":  func() *http.Request { return httptest.NewRequest(http.MethodGet, "/send_message/?"+form, nil) },
-		"form": func() *http.Request { return post("application/x-www-form-urlencoded", form) },
-		"JSON": func() *http.Request { return post("application/json", doc) },
+		"GET":  again(httptest.NewRequest(http.MethodGet, "/send_message/?"+form, nil), ""),
+		"form": again(post("application/x-www-form-urlencoded", form), form),
+		"JSON": again(post("application/json", doc), doc),
 	}
 }
 
 func BenchmarkDecode(b *testing.B) {
 	d := newDecoder(b, "")
-	for name, make := range requests() {
+	for name, again := range requests() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				b.StopTimer()
-				r := make()
-				b.StartTimer()
-				if _, err := d.Decode(r); err != nil {
+				if _, err := d.Decode(again()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -302,18 +529,19 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// TestDecodeAllocations keeps reading a request cheap.
+// TestDecodeAllocations keeps reading a request cheap: 8 allocations for a query, 9 for JSON and 11 for a form were
+// counted, and two more are allowed.
 func TestDecodeAllocations(t *testing.T) {
 	d := newDecoder(t, "")
-	for name, make := range requests() {
-		all := testing.AllocsPerRun(100, func() {
-			if _, err := d.Decode(make()); err != nil {
+	for name, most := range map[string]float64{"GET": 10, "form": 13, "JSON": 11} {
+		again := requests()[name]
+		n := testing.AllocsPerRun(100, func() {
+			if _, err := d.Decode(again()); err != nil {
 				t.Fatal(err)
 			}
 		})
-		n := all - testing.AllocsPerRun(100, func() { make() })
-		if n > 22 {
-			t.Errorf("%s: %v allocations, want at most 22", name, n)
+		if n > most {
+			t.Errorf("%s: %v allocations, want at most %v", name, n, most)
 		}
 		t.Logf("%s: %v allocations", name, n)
 	}

@@ -130,9 +130,7 @@ func repairJSON(doc []byte) []byte {
 			switch {
 			case len(bare) == 0 && opens, gjson.ValidBytes(bare):
 				// a string, an object, a list, a number or a word follows, as it should
-			case len(bare) == 0:
-				out = append(out, '"', '"')
-			case !opens:
+			case !opens: // nothing at all becomes an empty string
 				out = append(out, '"')
 				out = appendString(out, bare)
 				out = append(out, '"')
@@ -162,16 +160,9 @@ func stringEnd(doc []byte, i int) int {
 func appendString(out, raw []byte) []byte {
 	const digits = "0123456789abcdef"
 	for _, c := range raw {
-		switch {
-		case c == '\n':
-			out = append(out, `\n`...)
-		case c == '\r':
-			out = append(out, `\r`...)
-		case c == '\t':
-			out = append(out, `\t`...)
-		case c < 0x20:
+		if c < 0x20 {
 			out = append(out, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		default:
+		} else {
 			out = append(out, c)
 		}
 	}

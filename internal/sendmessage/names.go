@@ -100,10 +100,6 @@ func parseRole(s string) (role, bool) {
 
 func (n *Names) find(param string) (name, bool) {
 	var buf [32]byte
-	if len(param) > len(buf) {
-		found, ok := n.table[canonical(param)]
-		return found, ok
-	}
 	found, ok := n.table[string(appendCanonical(buf[:0], param))]
 	return found, ok
 }

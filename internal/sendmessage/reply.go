@@ -44,7 +44,7 @@ func formOf(r *http.Request) Form {
 	if accept := r.Header.Get("Accept"); accept != "" && accept != "*/*" {
 		for part := range strings.SplitSeq(accept, ",") {
 			t, params, err := mime.ParseMediaType(part)
-			if err != nil || params["q"] == "0" {
+			if q, absent := strconv.ParseFloat(params["q"], 64); err != nil || absent == nil && q == 0 {
 				continue
 			}
 			jsonWanted = jsonWanted || isJSON(t)
@@ -57,10 +57,8 @@ func formOf(r *http.Request) Form {
 	case xmlWanted && !jsonWanted:
 		return XML
 	}
-	if claimed := r.Header.Get("Content-Type"); claimed != "" {
-		if t, _, _ := strings.Cut(claimed, ";"); isJSON(strings.ToLower(strings.TrimSpace(t))) {
-			return JSON
-		}
+	if isJSON(mediaType(r.Header.Get("Content-Type"))) {
+		return JSON
 	}
 	return formByRequest
 }

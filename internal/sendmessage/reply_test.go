@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,22 +42,32 @@ func TestSpecifiedReplies(t *testing.T) {
 		if err != nil || w.Code != c.status || w.Body.String() != c.want || w.Header().Get("Content-Type") != c.kind {
 			t.Errorf("%d %s %q %v, want %d %q", w.Code, w.Header(), w.Body, err, c.status, c.want)
 		}
-		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Length") == "" {
-			t.Errorf("headers %v", w.Header())
+		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Length") != strconv.Itoa(len(c.want)) {
+			t.Errorf("headers %v for %d bytes", w.Header(), len(c.want))
 		}
 	}
 }
 
 func TestReplyHeaders(t *testing.T) {
-	w := httptest.NewRecorder()
-	_ = Replier{}.Refuse(w, XML, 503, "busy", 1500*time.Millisecond)
-	if got := w.Header().Get("Retry-After"); got != "2" {
-		t.Errorf("Retry-After %q", got)
-	}
-	w = httptest.NewRecorder()
-	_ = Replier{}.Refuse(w, XML, 405, "no", 0)
-	if got := w.Header().Get("Allow"); got != "GET, POST, PUT" {
-		t.Errorf("Allow %q", got)
+	for _, c := range []struct {
+		status       int
+		after        time.Duration
+		retry, allow string
+	}{
+		{503, 0, "", ""},
+		{503, time.Nanosecond, "1", ""},
+		{429, 1500 * time.Millisecond, "2", ""},
+		{429, time.Hour, "3600", ""},
+		{405, 0, "", "GET, POST, PUT"},
+	} {
+		w := httptest.NewRecorder()
+		if err := (Replier{}).Refuse(w, JSON, c.status, "no – нет", c.after); err != nil {
+			t.Fatal(err)
+		}
+		if h := w.Header(); h.Get("Retry-After") != c.retry || h.Get("Allow") != c.allow || h.Get("Cache-Control") != "no-store" ||
+			h.Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
+			t.Errorf("%d after %v: %v for %d bytes", c.status, c.after, h, w.Body.Len())
+		}
 	}
 }
 
@@ -97,6 +108,8 @@ func TestForm(t *testing.T) {
 		{"application/xml;q=0.9, text/plain", "", XML},
 		{"application/json, text/xml", "", formByRequest},
 		{"application/json;q=0, text/xml", "", XML},
+		{"application/json;q=0.000, text/xml;q=0.1", "", XML},
+		{"application/json, text/xml;q=0.0", "", JSON},
 		{"application/vnd.api+json", "", JSON},
 		{"text/html", "application/json; charset=utf-8", JSON},
 		{";;;", "Application/JSON", JSON},
@@ -113,13 +126,16 @@ func TestForm(t *testing.T) {
 // Whatever is to be said, the app gets one line of 1 to 100 characters, and reads it as it was meant.
 func TestShorten(t *testing.T) {
 	for in, want := range map[string]string{
-		"":                          "internal",
-		"\r\n\t":                    "internal",
-		"two\nlines  and blanks":    "two lines and blanks",
-		"NUL\x00 and \x7f":          "NUL and",
-		strings.Repeat("x", 100):    strings.Repeat("x", 100),
-		strings.Repeat("x", 101):    strings.Repeat("x", 99) + "…",
-		strings.Repeat("word ", 30): strings.TrimSpace(strings.Repeat("word ", 20)) + "…",
+		"":                       "internal",
+		"\r\n\t":                 "internal",
+		"two\nlines  and blanks": "two lines and blanks",
+		"NUL\x00 and \x7f":       "NUL and",
+		strings.Repeat("x", 100): strings.Repeat("x", 100),
+		strings.Repeat("x", 101): strings.Repeat("x", 99) + "…",
+		strings.Repeat("é", 50) + strings.Repeat("e\u0301", 50): strings.Repeat("é", 50) + strings.Repeat("e\u0301", 24) + "…",
+		"a\uFFFEb\uFFFF\u2028\u0085c":                           "a b c",
+		strings.Repeat("abcdefg ", 20):                          strings.TrimSpace(strings.Repeat("abcdefg ", 12)) + "…",
+		strings.Repeat("word ", 30):                             strings.TrimSpace(strings.Repeat("word ", 20)) + "…",
 	} {
 		if got := Shorten(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
@@ -153,4 +169,33 @@ func TestShorten(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An id of a provider is its own text: it stays what it is, on one line, and breaks no document.
+func TestAcceptHostileID(t *testing.T) {
+	for in, want := range map[string]string{
+		`</sms_id><sms_id>"&'`: `</sms_id><sms_id>"&'`,
+		"a\r\nb\x00c":          "a b c",
+		" ":                    "",
+		"gr\xfc":               "gr\uFFFD",
+	} {
+		for _, form := range []Form{XML, JSON} {
+			for _, legacy := range []bool{false, true} {
+				w := httptest.NewRecorder()
+				if err := (Replier{Legacy: legacy}).Accept(w, form, in); err != nil {
+					t.Fatal(err)
+				}
+				var read struct {
+					ID *string `xml:"sms_id" json:"sms_id"`
+				}
+				unmarshal := xml.Unmarshal
+				if form == JSON {
+					unmarshal = json.Unmarshal
+				}
+				if err := unmarshal(w.Body.Bytes(), &read); err != nil || (read.ID != nil) != (want != "") || want != "" && *read.ID != want {
+					t.Errorf("%q: %s is not read as %q (%v)", in, w.Body, want, err)
+				}
+			}
+		}
+	}
 }
