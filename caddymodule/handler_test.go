@@ -181,6 +181,8 @@ func TestSandboxSite(t *testing.T) {
 	}{
 		{get(credential + "to=%2B15551231234&body=Hello%20World"), 200, ""},
 		{get("token=a-token-for-johndow&to=%2B15551231234&body=hi"), 200, ""},
+		{get("token=a-token-for-johndow&to=%2B15551231234&body=hi&from=%2B15550002222"), 200, ""},
+		{get("token=a-token-for-johndow&to=%2B15551231234&body=hi&from=%2B15550003333"), 403, ""},
 		{post("application/json", `{"from":"johndow","password":"12345678","sms_to":"+1(555)123-1234","sms_body":"Hello World"}`), 200, ""},
 		{post("application/x-www-form-urlencoded", credential+"to=5551231234&body=hi"), 200, ""},
 		{get(credential + "to=5551231234,%2B15551231234&body=the+same+twice"), 200, ""},

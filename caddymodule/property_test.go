@@ -149,7 +149,11 @@ func drawWhim(t *rapid.T, label string) whim {
 	code := rapid.SampledFrom([]string{"21211", "21610", "30002", "20003", "20429", "99999", `"x"`}).Draw(t, label+" code")
 	w.body = `{"code":` + code + `,"status":"failed","message":"` + words + `"}`
 	if w.status >= 300 {
-		w.body = rapid.SampledFrom([]string{w.body, "", "<html>" + words, `{"code":` + code}).Draw(t, label+" body")
+		bodies := []string{"", "<html>" + words, `{"code":` + code, w.body}
+		if w.status >= 500 { // a known code inside says that it was refused; here nobody says anything
+			bodies = bodies[:3]
+		}
+		w.body = rapid.SampledFrom(bodies).Draw(t, label+" body")
 		w.cut = rapid.Bool().Draw(t, label+" cut")
 	}
 	return w

@@ -69,13 +69,13 @@ func (req *Request) kind() (Kind, *sms.Refusal) {
 		}
 		return Delete, nil
 	case strings.HasPrefix(t, "text/"):
-		return Text, nil
+		return sniff(req.Body.Reveal()), nil
 	}
 	return Text, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 }
 
-// sniff looks into a body whose template sends no content type. People do text JSON, so a document counts as one of
-// the app's own only if it has their members.
+// sniff looks into a body whose template sends no content type, or always the same. People do text JSON, so a document
+// counts as one of the app's own only if it has their members.
 func sniff(body string) Kind {
 	trimmed := strings.TrimSpace(body)
 	if trimmed == "" {

@@ -5,6 +5,7 @@ package sendmessage
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -190,6 +191,9 @@ func (req *Request) fill(sources ...*values) error {
 	switch from := merged[roleFrom].text; {
 	case req.User == "":
 		req.User = from
+		if looksLikeNumber(from) { // a caller ID beside a token that needs no name
+			req.Sender = cmp.Or(req.Sender, from)
+		}
 	case req.Sender == "" && from != req.User:
 		req.Sender = from
 	}
@@ -243,6 +247,11 @@ func recipients(f field) []string {
 		}
 	}
 	return list
+}
+
+// looksLikeNumber reports whether a name begins as telephone numbers do.
+func looksLikeNumber(s string) bool {
+	return s != "" && (s[0] == '+' || s[0] >= '0' && s[0] <= '9')
 }
 
 // restorePlus gives a number back the + that was read as a blank because nobody escaped it.

@@ -50,6 +50,7 @@ func TestAuthenticate(t *testing.T) {
 		{"", "a+token", "token"},
 		{"", "a token", "token"}, // the template lost the plus
 		{"token", "a+token", "token"},
+		{"+15550001111", "a+token", "token"}, // a caller ID beside the token
 		{"both", "p w", "both"},
 		{"both", "another token", "both"},
 
