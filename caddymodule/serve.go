@@ -66,7 +66,7 @@ func (x *exchange) receipt() sms.Receipt {
 
 func (x *exchange) decode() (err error) {
 	x.request, err = x.decoder.Decode(x.r)
-	if x.request.SecretInURL && !x.AccessLog {
+	if x.request.SecretInHeader || x.request.SecretInURL && !x.AccessLog {
 		caddyhttp.SetVar(x.r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	return err

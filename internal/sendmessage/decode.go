@@ -42,6 +42,9 @@ type Request struct {
 	// SecretInURL reports that the query or the path may hold parameters, which Caddy's access log would show. It is
 	// set for refused requests too: what was not understood may be a password all the same.
 	SecretInURL bool
+	// SecretInHeader reports that a header of the app's own held a credential. Caddy's access log takes out only those
+	// headers that are known to hold one.
+	SecretInHeader bool
 	// NoContentType and NoDisposition report that the app's template lacks the parameter.
 	NoContentType, NoDisposition bool
 }
@@ -60,11 +63,13 @@ type Decoder struct {
 // is always a *sms.Refusal.
 func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	req := &Request{Form: formOf(r), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
+	header := values{names: d.Names}
+	req.SecretInHeader = readHeader(r, &header)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return req, sms.Refuse(sms.Method)
 	}
 	query, body := values{names: d.Names, pairs: true}, values{names: d.Names}
-	path, header := values{names: d.Names}, values{names: d.Names}
+	path := values{names: d.Names}
 	if d.Path != nil && !d.Path.read(r.URL.EscapedPath(), &path) {
 		return req, sms.Refuse(sms.NotFound)
 	}
@@ -72,7 +77,6 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 		return req, d.tooLarge()
 	}
 	pairs(r.URL.RawQuery, query.add)
-	readHeader(r, &header)
 	if err := d.readBody(r, req, &body); err != nil {
 		return req, err
 	}
@@ -135,8 +139,9 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	return nil
 }
 
-// readHeader takes credentials from Authorization and from headers such as X-Password or X-Auth-Token.
-func readHeader(r *http.Request, into *values) {
+// readHeader takes credentials from Authorization and from headers of the app's own such as X-Password or X-Auth-Token, and
+// reports whether there was one of these.
+func readHeader(r *http.Request, into *values) (own bool) {
 	if auth := r.Header.Get("Authorization"); auth != "" {
 		scheme, rest, _ := strings.Cut(auth, " ")
 		if user, password, ok := r.BasicAuth(); ok {
@@ -147,16 +152,18 @@ func readHeader(r *http.Request, into *values) {
 		}
 	}
 	for key, list := range r.Header {
-		param, own := strings.CutPrefix(key, "X-")
-		if !own {
+		param, extra := strings.CutPrefix(key, "X-")
+		if !extra {
 			continue
 		}
 		if n, ok := into.names.find(param); ok && n.role.credential() {
+			own = true
 			for _, text := range list {
 				into.add(param, strings.ToValidUTF8(text, "\uFFFD"))
 			}
 		}
 	}
+	return own
 }
 
 // fill merges the sources. What two of them say differently is refused: one of them would be wrong.
