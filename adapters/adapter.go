@@ -4,23 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // MaxReply is how many bytes of a provider's reply are read.
 const MaxReply = 64 << 10
-
-// basicAuth marks a header whose value is user:password, to be encoded when the options are known.
-const basicAuth = "basic"
 
 // userAgent names us to providers; some refuse requests without one.
 var userAgent = []string{"caddy-acrobits-sms"}
@@ -34,8 +35,14 @@ type Adapter struct {
 	def      *Definition
 	variants []*call
 	replacer *strings.Replacer
-	secrets  []sms.Hidden
+	secrets  []sms.Hidden // in every form in which a provider may quote them
 }
+
+// Format prints the name, whatever the verb: an adapter holds secrets.
+func (a Adapter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.Name) }
+
+// MarshalText gives the name, also to encoding/json and zap.
+func (a Adapter) MarshalText() ([]byte, error) { return []byte(a.Name), nil }
 
 // call is a variant with the options put in.
 type call struct {
@@ -67,7 +74,7 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
 		if o.Secret {
-			a.secrets = append(a.secrets, sms.Hide(v))
+			a.hide(v)
 		}
 		values[o.Name] = v
 	}
@@ -87,9 +94,32 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		if err != nil {
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
+		if _, credential, ok := strings.Cut(c.header.Get("Authorization"), " "); ok {
+			a.hide(credential)
+		}
 		a.variants = append(a.variants, c)
 	}
 	return a, nil
+}
+
+// hide keeps a secret out of what is told of replies.
+func (a *Adapter) hide(secret string) {
+	if secret == "" {
+		return
+	}
+	for _, form := range quotations(secret) {
+		if form = strings.ToLower(form); !slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return h.Reveal() == form }) {
+			a.secrets = append(a.secrets, sms.Hide(form))
+		}
+	}
+}
+
+// quotations are the forms in which others write a text: as it is, as URLs and forms, as pages, and encoded.
+func quotations(s string) []string {
+	return []string{
+		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
+		base64.StdEncoding.EncodeToString([]byte(s)), string(text.AppendUTF16Hex(nil, s)),
+	}
 }
 
 // Check says what is wrong with the options of an adapter of that name: what is missing, what is not known.
@@ -130,25 +160,30 @@ func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) 
 		}
 		fixed, is := t.fixed()
 		switch {
-		case h.name == basicAuth:
-			c.header["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
+		case h.basic:
+			c.header[h.name] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
 		case is:
-			c.header[textproto.CanonicalMIMEHeaderKey(h.name)] = []string{fixed}
+			c.header[h.name] = []string{fixed}
 		default:
-			c.dynamic = append(c.dynamic, header{textproto.CanonicalMIMEHeaderKey(h.name), t})
+			c.dynamic = append(c.dynamic, header{name: h.name, value: t})
 		}
 	}
 	escaped := make(map[string]string, len(options))
 	for name, o := range options {
-		escaped[name] = url.PathEscape(o)
+		escaped[name] = pathSegment(o)
 	}
 	path, ok := v.path.bind(escaped)
 	if !ok {
-		return nil, fmt.Errorf("the path needs a value of an optional option that is missing")
+		return nil, fmt.Errorf("an option that stands in the path is missing, or leads to another folder")
 	}
 	c.path = path
-	c.query = bindFields(v.query, options)
-	c.fields = bindFields(v.fields, options)
+	var err error
+	if c.query, err = bindFields(v.query, options); err != nil {
+		return nil, err
+	}
+	if c.fields, err = bindFields(v.fields, options); err != nil {
+		return nil, err
+	}
 	if fixed, ok := path.fixed(); ok && len(c.query) == 0 {
 		u, err := join(base, fixed)
 		if err != nil {
@@ -160,6 +195,14 @@ func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) 
 		c.sign = v.sign.bind(options)
 	}
 	return c, nil
+}
+
+// pathSegment escapes a value for a path. Those that lead to another folder are no segments and become nothing.
+func pathSegment(s string) string {
+	if s == "." || s == ".." {
+		return ""
+	}
+	return url.PathEscape(s)
 }
 
 // join puts an escaped path, which may hold a query, behind the base URL.
@@ -177,10 +220,19 @@ type Exchange struct {
 	message *sms.Message
 }
 
+// Format prints the adapter's name, whatever the verb: an exchange holds secrets and the text.
+func (e Exchange) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.adapter.Name) }
+
+// MarshalText gives the adapter's name, also to encoding/json and zap.
+func (e Exchange) MarshalText() ([]byte, error) { return []byte(e.adapter.Name), nil }
+
 // Prepare makes the request for a message. The error is a *sms.Refusal: this API cannot take the message, which
 // another may.
 func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, now time.Time) (*Exchange, error) {
 	v := &vars{message: m, text: m.Body.Reveal(), now: now}
+	if m.To.Kind != sms.Phone && m.To.Kind != sms.ShortCode {
+		return nil, sms.Refuse(sms.InvalidRecipient)
+	}
 	var ok bool
 	if v.to, ok = a.def.recipient.write(m.To); !ok {
 		return nil, &sms.Refusal{Cause: sms.DestinationNotAllowed, ByProvider: true}
@@ -199,39 +251,48 @@ func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, now time.Time) (*
 	if err != nil {
 		return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 	}
+	if c.cargo&cargoOf(m)&^v.placed != 0 { // a when block dropped what nothing else carries
+		return nil, sms.Refuse(sms.UnsupportedContent)
+	}
 	return &Exchange{Request: r, adapter: a, call: c, message: m}, nil
 }
 
 // choose takes the first variant that fits the message.
 func (a *Adapter) choose(v *vars) (*call, *sms.Refusal) {
 	var tooLong *sms.Refusal
+	media := cargoOf(v.message) & allMedia
 	for _, c := range a.variants {
-		fits := c.media || len(v.message.Media) == 0
-		for i := range c.when {
-			fits = fits && c.when[i].holds(v)
-		}
-		if !fits {
+		if media&^c.cargo != 0 {
 			continue
 		}
-		refusal := c.limit.check(v.text)
-		if refusal == nil {
-			return c, nil
+		fits, length := true, true // but for a condition on the length
+		for i := range c.when {
+			if !c.when[i].holds(v) {
+				fits, length = false, length && c.when[i].isLength()
+			}
 		}
-		tooLong = refusal
+		switch refusal := c.limit.check(v.text); {
+		case fits && refusal == nil:
+			return c, nil
+		case fits:
+			tooLong = refusal
+		case length && tooLong == nil:
+			tooLong = sms.Refuse(sms.TooLong)
+		}
 	}
 	switch {
 	case tooLong != nil:
 		return nil, tooLong
-	case len(v.message.Media) > 0:
+	case media != 0:
 		return nil, sms.Refuse(sms.UnsupportedContent)
 	}
-	return nil, sms.Refuse(sms.TooLong)
+	return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 }
 
 func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
 	target := c.fixed
 	if target == nil {
-		path, ok := c.path.escaped(v, url.PathEscape)
+		path, ok := c.path.escaped(v, pathSegment)
 		if !ok {
 			return nil, errNotWritable
 		}
@@ -321,10 +382,24 @@ func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool)
 	if e.adapter.def.tell && r.Outcome == sms.Refused && !strings.HasPrefix(r.Detail, notShown) {
 		r.Refusal.Words = r.Detail
 	}
-	if len(r.ID) > 128 {
+	if r.ID != e.message.ID && !e.isID(r.ID) {
 		r.ID = ""
 	}
 	return r
+}
+
+// isID reports whether what stands where the id should is fit to be one: it goes to the app and into the log.
+func (e *Exchange) isID(s string) bool {
+	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return false
+	}
+	body := e.message.Body.Reveal()
+	for i := 0; i+window <= len(s); i++ {
+		if strings.Contains(body, s[i:i+window]) {
+			return false
+		}
+	}
+	return !e.quotesSecret(s)
 }
 
 // notShown begins what stands in place of words that are not fit for a log.
@@ -336,12 +411,10 @@ func (e *Exchange) speakable(s string, most int) string {
 	if s = s[:min(len(s), 4<<10)]; s == "" {
 		return ""
 	}
-	for _, secret := range e.adapter.secrets {
-		if !secret.Empty() && strings.Contains(s, secret.Reveal()) {
-			return notShown + "it repeats a secret)"
-		}
+	if e.quotesSecret(s) {
+		return notShown + "it repeats a secret)"
 	}
-	if repeats(s, e.message.Body.Reveal()) {
+	if e.quotesText(s) {
 		return notShown + "it repeats the message)"
 	}
 	masked := []rune(strings.ToValidUTF8(s, "\uFFFD"))
@@ -363,16 +436,53 @@ func (e *Exchange) speakable(s string, most int) string {
 	return string(masked)
 }
 
-// repeats reports whether s holds the text, or of a longer text any 8 bytes in a row.
-func repeats(s, text string) bool {
-	const window = 8
-	if len(text) <= window {
-		return text != "" && strings.Contains(s, text)
+// quotesSecret reports whether s holds a secret of the adapter in any form.
+func (e *Exchange) quotesSecret(s string) bool {
+	s = strings.ToLower(s)
+	return slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return strings.Contains(s, h.Reveal()) })
+}
+
+// window is how many bytes of a text in a row are a quotation of it.
+const window = 8
+
+// quotesText reports whether s holds any window of the message's text, in any form, or all of a shorter one as words.
+func (e *Exchange) quotesText(s string) bool {
+	body := e.message.Body.Reveal()
+	if body == "" {
+		return false
 	}
-	for i := 0; i+window <= len(text); i++ {
-		if strings.Contains(s, text[i:i+window]) {
+	s = strings.ToLower(s)
+	windows := make(map[string]bool, len(s))
+	for i := 0; i+window <= len(s); i++ {
+		windows[s[i:i+window]] = true
+	}
+	for _, form := range quotations(body) {
+		if form = strings.ToLower(form); len(form) < window && holdsWords(s, form) {
 			return true
+		}
+		for i := 0; i+window <= len(form); i++ {
+			if windows[form[i:i+window]] {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// holdsWords reports whether s holds the words and not just the same letters inside of others.
+func holdsWords(s, words string) bool {
+	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for from := 0; ; {
+		i := strings.Index(s[from:], words)
+		if i < 0 {
+			return false
+		}
+		begin, end := from+i, from+i+len(words)
+		before, _ := utf8.DecodeLastRuneInString(s[:begin])
+		after, _ := utf8.DecodeRuneInString(s[end:])
+		if !isWord(before) && !isWord(after) {
+			return true
+		}
+		from = begin + 1
+	}
 }

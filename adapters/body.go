@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"mime/multipart"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +74,7 @@ var mediaTypes = map[bodyKind]string{
 // parseFields reads the members of a body. Only json and xml have trees.
 func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error) {
 	var fields []*field
+	seen := make(map[string]bool)
 	for _, s := range block {
 		f := &field{name: s.first()}
 		if s.first() == "when" && !s.words[0].quoted {
@@ -92,6 +96,19 @@ func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error
 			}
 			f.children = children
 		}
+		if f.kind == group {
+			if !s.opens {
+				return nil, s.fail("write: when CONDITION { … }")
+			}
+			if kind == xmlBody && slices.ContainsFunc(f.children, (*field).isAttribute) {
+				return nil, s.fail("an attribute has no place in a when block")
+			}
+		} else if kind == jsonBody {
+			if seen[f.name] {
+				return nil, s.fail("%s stands here a second time; a list is %s[] value value", f.name, f.name)
+			}
+			seen[f.name] = true
+		}
 		fields = append(fields, f)
 	}
 	return fields, nil
@@ -105,6 +122,12 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 	}
 	if strings.ContainsAny(f.name, "{}") {
 		return s.fail("the name of a member is fixed text, %q holds a brace", f.name)
+	}
+	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
+		return s.fail("%q is no name for an element", f.name)
+	}
+	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.opens || isList) {
+		return s.fail("%s has one value", f.name)
 	}
 	args := s.args()
 	switch {
@@ -139,6 +162,9 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == jsonBody && f.kind != list) {
 			return s.fail("{%s} is a list: write %s[] {%s}", mediaHole, f.name, mediaHole)
 		}
+		if _, fixed := t.fixed(); fixed && typed == integerValue {
+			return s.fail("int stands before a hole; a number is written as it is: %s 5", f.name)
+		}
 		v := value{template: t, kind: typed}
 		if kind == jsonBody && !w.quoted && typed == textValue && isLiteral(w.text) {
 			v.kind = literalValue
@@ -147,6 +173,15 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 	}
 	return nil
 }
+
+// ownText is the name of a member that is the text of the element around it.
+const ownText = "."
+
+// xmlName is a name of an element or attribute, of ASCII letters.
+var xmlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
+
+// isAttribute reports whether a member of an xml body is an attribute of the element around it.
+func (f *field) isAttribute() bool { return strings.HasPrefix(f.name, "@") }
 
 // isLiteral reports whether a bare word is JSON by itself: true, false, null or a number as JSON writes them.
 func isLiteral(w string) bool {
@@ -157,9 +192,14 @@ func isLiteral(w string) bool {
 	return w != "" && (w[0] == '-' || w[0] >= '0' && w[0] <= '9') && gjson.Valid(w)
 }
 
+// isInteger reports whether JSON can write a text as a whole number, without changing a digit.
+func isInteger(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil && (s[0] != '0' || s == "0")
+}
+
 // bindFields puts the options in. Values of absent options go, and what becomes empty goes with them.
-func bindFields(fields []*field, options map[string]string) []*field {
-	var bound []*field
+func bindFields(fields []*field, options map[string]string) (bound []*field, err error) {
 	for _, f := range fields {
 		b := *f
 		b.values = nil
@@ -171,18 +211,23 @@ func bindFields(fields []*field, options map[string]string) []*field {
 			v.template = t
 			if fixed, ok := t.fixed(); ok {
 				v.fixed = []byte(fixed)
-				if v.kind == textValue {
+				switch {
+				case v.kind == textValue:
 					v.fixed = gjson.AppendJSONString(nil, fixed)
+				case v.kind == integerValue && !isInteger(fixed):
+					return nil, fmt.Errorf("the option for %s has to be a number", f.name)
 				}
 			}
 			b.values = append(b.values, v)
 		}
-		b.children = bindFields(f.children, options)
+		if b.children, err = bindFields(f.children, options); err != nil {
+			return nil, err
+		}
 		if len(b.values)+len(b.children) > 0 {
 			bound = append(bound, &b)
 		}
 	}
-	return bound
+	return bound, nil
 }
 
 // eachPair gives the names and values of a form, query or multipart body in order.
@@ -196,7 +241,7 @@ func eachPair(fields []*field, v *vars, emit func(name, value string)) {
 		}
 		t := f.values[0].template
 		if t.isList() {
-			for _, url := range v.message.Media {
+			for _, url := range v.media() {
 				emit(f.name, url)
 			}
 		} else if s, ok := t.value(v); ok {
@@ -274,7 +319,7 @@ func (f *field) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err err
 		dst = append(dst, '[')
 		for i := range f.values {
 			if f.values[i].template.isList() {
-				for _, url := range v.message.Media {
+				for _, url := range v.media() {
 					if wrote {
 						dst = append(dst, ',')
 					}
@@ -309,7 +354,7 @@ func (val *value) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err e
 	}
 	if val.kind == integerValue {
 		s = strings.TrimPrefix(s, "+")
-		if _, err := strconv.ParseUint(s, 10, 64); err != nil {
+		if !isInteger(s) {
 			return dst, false, errNotWritable
 		}
 		return append(dst, s...), true, nil
@@ -317,10 +362,11 @@ func (val *value) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err e
 	return gjson.AppendJSONString(dst, s), true, nil
 }
 
-// appendXML appends elements. A member whose name begins with @ is an attribute of the element around it.
+// appendXML appends elements. A member whose name begins with @ is an attribute of the element around it, one named .
+// is its text.
 func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err error) {
 	for _, f := range fields {
-		if strings.HasPrefix(f.name, "@") {
+		if f.isAttribute() {
 			continue
 		}
 		if f.kind == group {
@@ -336,25 +382,22 @@ func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err err
 		}
 		mark := dst.Len()
 		for _, text := range f.texts(v) {
-			dst.WriteString("<" + f.name + ">")
+			open, end := "<"+f.name+">", "</"+f.name+">"
+			if f.name == ownText {
+				open, end = "", ""
+			}
+			dst.WriteString(open)
 			if err := escapeXML(dst, text); err != nil {
 				return false, err
 			}
-			dst.WriteString("</" + f.name + ">")
+			dst.WriteString(end)
 			wrote = true
 		}
 		if f.kind == object || f.kind == objectInList {
 			dst.WriteString("<" + f.name)
-			for _, a := range f.children {
-				if name, is := strings.CutPrefix(a.name, "@"); is {
-					if s, ok := a.values[0].template.value(v); ok {
-						dst.WriteString(" " + name + `="`)
-						if err := escapeXML(dst, s); err != nil {
-							return false, err
-						}
-						dst.WriteByte('"')
-					}
-				}
+			attributes, err := f.appendAttributes(dst, v)
+			if err != nil {
+				return false, err
 			}
 			dst.WriteByte('>')
 			more, err := appendXML(dst, f.children, v)
@@ -362,11 +405,32 @@ func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err err
 				return false, err
 			}
 			dst.WriteString("</" + f.name + ">")
-			if !more {
+			if !more && !attributes {
 				dst.Truncate(mark)
+				continue
 			}
-			wrote = wrote || more
+			wrote = true
 		}
+	}
+	return wrote, nil
+}
+
+// appendAttributes appends the attributes of an element and reports whether there was any.
+func (f *field) appendAttributes(dst *bytes.Buffer, v *vars) (wrote bool, err error) {
+	for _, a := range f.children {
+		if !a.isAttribute() {
+			continue
+		}
+		s, ok := a.values[0].template.value(v)
+		if !ok {
+			continue
+		}
+		dst.WriteString(" " + a.name[1:] + `="`)
+		if err := escapeXML(dst, s); err != nil {
+			return false, err
+		}
+		dst.WriteByte('"')
+		wrote = true
 	}
 	return wrote, nil
 }
@@ -375,7 +439,7 @@ func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err err
 func (f *field) texts(v *vars) (list []string) {
 	for i := range f.values {
 		if f.values[i].template.isList() {
-			list = append(list, v.message.Media...)
+			list = append(list, v.media()...)
 		} else if s, ok := f.values[i].template.value(v); ok {
 			list = append(list, s)
 		}

@@ -5,9 +5,13 @@ package adapters
 import (
 	"fmt"
 	"maps"
+	"mime"
+	"net/textproto"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Definition describes one SMS API. It is immutable and safe for concurrent use.
@@ -51,14 +55,16 @@ type variant struct {
 	mediaType string
 	fields    []*field
 	sign      *signature
-	media     bool // it has a place for media; without one it would lose them
+	cargo     cargo // what it has a place for
 	reply     reply
 	at        place
 }
 
+// header is a header of the request. The value of a basic one is user:password, encoded when the options are known.
 type header struct {
 	name  string
 	value template
+	basic bool
 }
 
 // definitionWords are the statements of a definition.
@@ -73,8 +79,8 @@ var methods = []string{"GET", "POST", "PUT", "PATCH"}
 type parser struct {
 	def  *Definition
 	used map[string]bool // options that stand in a hole
-	// media is set when a hole for media was read
-	media bool
+	// cargo is what the holes of the variant that is being read can carry
+	cargo cargo
 }
 
 // Parse reads a definition. firstLine is the number of the text's first line in the file, for errors.
@@ -87,7 +93,10 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 		return nil, err
 	}
 	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, Verified: "unverified"}, used: make(map[string]bool)}
-	return p.def, p.parse(statements, place{file, firstLine})
+	if err := p.parse(statements, place{file, firstLine}); err != nil {
+		return nil, err
+	}
+	return p.def, nil
 }
 
 // title is the comment in a definition's first line.
@@ -114,11 +123,11 @@ func (p *parser) parse(statements []*statement, at place) error {
 	}
 	for _, s := range statements {
 		switch word := s.first(); word {
-		case "source", "verified", "base_url", "tell", "reply", "id", "code", "message":
-			if once[word] {
-				return s.fail("%s stands here a second time", word)
+		case "source", "verified", "base_url", "tell", "number", "text":
+			if kind := s.kind(); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
+				return s.fail("%s stands here a second time", kind)
 			}
-			once[word] = true
+			once[s.kind()] = true
 		}
 		if err := p.parseStatement(s, shared); err != nil {
 			return err
@@ -168,6 +177,11 @@ func (p *parser) parseStatement(s *statement, shared reply) (err error) {
 		}
 		if hole, bad := p.def.baseURL.holds("sms.", mediaHole, "message.", "attempt."); bad {
 			return s.fail("{%s} has no place in base_url: messages do not choose the host", hole)
+		}
+		if fixed, ok := p.def.baseURL.fixed(); ok {
+			if _, err := checkBaseURL(fixed); err != nil {
+				return s.fail("%w", err)
+			}
 		}
 	case "number":
 		return p.parseNumber(s)
@@ -258,13 +272,21 @@ func (p *parser) parseNumber(s *statement) error {
 
 func (p *parser) parseVariant(send *statement, shared reply) (*variant, error) {
 	v := &variant{limit: p.def.limit, at: send.at}
-	p.media = false
+	p.cargo = 0
+	once := make(map[string]bool)
 	var err error
 	if v.reply, err = p.parseReply(send.block, shared); err != nil {
 		return nil, err
 	}
 	for _, s := range send.block {
-		switch word := s.first(); {
+		word := s.first()
+		if word == "text" || word == "query" || word == "sign" {
+			if once[word] {
+				return nil, s.fail("%s stands here a second time", word)
+			}
+			once[word] = true
+		}
+		switch {
 		case slices.Contains(methods, word):
 			err = p.parseTarget(s, v)
 		case word == "when":
@@ -280,9 +302,10 @@ func (p *parser) parseVariant(send *statement, shared reply) (*variant, error) {
 		case word == "header" && len(s.words) == 3:
 			err = p.parseHeader(s, v, s.words[1].text, s.words[2].text)
 		case word == "query":
-			if v.query, err = p.parseFields(s.block, formBody); err == nil && len(v.query) == 0 {
-				err = s.fail("write: query { name value }")
+			if len(s.words) > 1 || !s.opens {
+				return nil, s.fail("write: query { name value … }, line by line")
 			}
+			v.query, err = p.parseFields(s.block, formBody)
 		case bodyKinds[word] != noBody:
 			err = p.parseBody(s, v)
 		case word == "sign":
@@ -297,7 +320,7 @@ func (p *parser) parseVariant(send *statement, shared reply) (*variant, error) {
 			return nil, err
 		}
 	}
-	v.media = p.media
+	v.cargo = p.cargo
 	if v.method == "" {
 		return nil, send.fail("say what to call: POST /path")
 	}
@@ -325,6 +348,26 @@ func (p *parser) parseTarget(s *statement, v *variant) (err error) {
 	if hole, bad := v.path.holds("sms.body", "sms.body.", mediaHole, mediaHole+"."); bad {
 		return s.fail("{%s} has no place in a path: text is data", hole)
 	}
+	return v.path.checkPath(s)
+}
+
+// checkPath refuses paths that are none, whatever stands in the holes.
+func (t template) checkPath(s *statement) error {
+	sample, query := "", false
+	for _, p := range t {
+		switch {
+		case p.hole == "":
+			sample += p.text
+		case query:
+			return s.fail("{%s} has no place behind ?, write query { name {%s} }", p.hole, p.hole)
+		default:
+			sample += "x"
+		}
+		query = query || strings.Contains(p.text, "?")
+	}
+	if _, err := url.ParseRequestURI("http://host" + sample); err != nil || strings.ContainsAny(sample, "# ") {
+		return s.fail("%s is no path of a URL; what is special in one is written %%23", s.words[1].text)
+	}
 	return nil
 }
 
@@ -336,7 +379,36 @@ func (p *parser) parseHeader(s *statement, v *variant, name, text string) error 
 	if hole, bad := t.holds("sms."); bad {
 		return s.fail("{%s} has no place in a header: text is data", hole)
 	}
-	v.header = append(v.header, header{name, t})
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return s.fail("a header holds no control characters, and is one line")
+	}
+	return v.addHeader(s, textproto.CanonicalMIMEHeaderKey(name), t)
+}
+
+// ownHeaders are those that the request gets from elsewhere, and where from.
+var ownHeaders = map[string]string{
+	"Content-Type": "behind the word of the body: json application/vnd.api+json { … }",
+	"Host":         "in base_url", "Content-Length": "by itself", "Transfer-Encoding": "by itself", "Connection": "by itself",
+	"Accept-Encoding": "by itself", "Trailer": "by itself", "Te": "by itself", "Upgrade": "by itself", "Expect": "by itself",
+}
+
+// headerName is a token of RFC 9110.
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// addHeader adds a header with its canonical name.
+func (v *variant) addHeader(s *statement, name string, t template) error {
+	if where := ownHeaders[name]; where != "" {
+		return s.fail("the header %s is set %s", name, where)
+	}
+	if !headerName.MatchString(name) {
+		return s.fail("%q is no name for a header", name)
+	}
+	for _, h := range v.header {
+		if h.name == name {
+			return s.fail("the header %s stands here a second time", name)
+		}
+	}
+	v.header = append(v.header, header{name: name, value: t})
 	return nil
 }
 
@@ -354,7 +426,10 @@ func (p *parser) parseBasic(s *statement, v *variant) error {
 	if hole, bad := pair.holds("sms.", "message.", "attempt."); bad {
 		return s.fail("{%s} has no place in a credential", hole)
 	}
-	v.header = append(v.header, header{basicAuth, pair})
+	if err := v.addHeader(s, "Authorization", pair); err != nil {
+		return err
+	}
+	v.header[len(v.header)-1].basic = true
 	return nil
 }
 
@@ -369,6 +444,9 @@ func (p *parser) parseBody(s *statement, v *variant) (err error) {
 	v.mediaType = mediaTypes[v.body]
 	if len(s.words) == 2 {
 		v.mediaType = s.words[1].text
+		if _, _, err := mime.ParseMediaType(v.mediaType); err != nil || !strings.Contains(v.mediaType, "/") || v.body == multipartBody {
+			return s.fail("%q cannot be the media type of a %s body", v.mediaType, s.first())
+		}
 	}
 	if v.fields, err = p.parseFields(s.block, v.body); err != nil {
 		return err
@@ -388,12 +466,11 @@ func checkBaseURL(s string) (*url.URL, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("base_url is no URL")
-	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Host == "":
+	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
 		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("base_url holds a scheme, a host and a path, nothing else")
 	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	u.RawPath = ""
+	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 	return u, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -77,6 +78,8 @@ func TestBodies(t *testing.T) {
 		"media by index": {media, "json {\na {sms.media.0}\nb {sms.media.1}\nc {sms.media.2}\n}", `{"a":"https://f/1","b":"https://f/2"}`},
 		"xml": {media, "xml {\nmsg {\n@id {message.id}\n@none {sms.media.7}\nto {sms.to}\nbody \"{sms.body} & <co>\"\npic[] {sms.media}\nempty {\nx {sms.media.7}\n}\n}\n}",
 			`<?xml version="1.0" encoding="UTF-8"?><msg id="` + messageID + `"><to>+15551231234</to><body>Hi &amp; &lt;co&gt;</body><pic>https://f/1</pic><pic>https://f/2</pic></msg>`},
+		"xml text": {media, "xml {\nsms {\n@xmlns urn:x\nto {\n@number {sms.to}\n@none {sms.media.7}\n}\nbody {\n@lang en\n. {sms.body}\n}\nwhen media {\npic {sms.media.0}\n}\nlist[] {\nitem {sms.media.1}\n}\nvoid {\n@none {sms.media.7}\n}\n}\n}",
+			`<?xml version="1.0" encoding="UTF-8"?><sms xmlns="urn:x"><to number="+15551231234"></to><body lang="en">Hi</body><pic>https://f/1</pic><list><item>https://f/2</item></list></sms>`},
 		"form": {media, "form {\na {sms.body}\na b\nm {sms.media}\nn {sms.media.5}\n\"x[]\" 1\n}", "a=Hi&a=b&m=https%3A%2F%2Ff%2F1&m=https%3A%2F%2Ff%2F2&x%5B%5D=1"},
 	} {
 		_, body := request(t, define(t, "POST /\n"+c.send, "", nil), c.message)
@@ -236,11 +239,11 @@ func TestReplies(t *testing.T) {
 		{"reply json\naccepted status 200\naccepted l empty\nid a", `{"l":null,"a":"x"}`, 200, "accepted none x "},
 		{"reply json\naccepted status 200\naccepted l empty\nid a", `{"l":["e"],"a":"x"}`, 200, "refused rejected  "},
 		{"reply json\naccepted status 200\naccepted e exists\nid a", `{"a":"x"}`, 200, "unknown unknown  "},
-		{"reply json\naccepted status 200\naccepted e exists\nid a", `{"a":"x","e":null}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted e exists\nid a", `{"a":"x","e":null}`, 200, "unknown unknown  "},
 		{"reply json\naccepted status 200\naccepted s matches ^OK\nid a", `{"a":"x","s":"OK then"}`, 200, "accepted none x "},
 		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[{"s":"0"},{"s":0}]}`, 200, "accepted none x "},
 		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[{"s":"0"},{"s":"1"}]}`, 200, "refused rejected  "},
-		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[]}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted l.#.s every == 0\nid a", `{"a":"x","l":[]}`, 200, "unknown unknown  "},
 		{"reply json\naccepted status 200\nid generated\naccepted ok == true", `{"ok":true}`, 200, "accepted none " + messageID + " "},
 		{"reply json\naccepted status 202\nid generated", ``, 202, "accepted none " + messageID + " "},
 		{"reply json\naccepted status 202\nid generated", ``, 200, "unknown unknown  "},
@@ -250,6 +253,25 @@ func TestReplies(t *testing.T) {
 		{"reply json\naccepted status 200\nid a\ncause unknown 7\ncode c", `{"c":7}`, 400, "unknown unknown  7"},
 		{"reply xml\naccepted status 200\naccepted //ok == 1\nid /r/id", `<?xml version="1.0"?><r xmlns="urn:x"><ok>1</ok><id> x7 </id></r>`, 200, "accepted none x7 "},
 		{"reply xml\naccepted status 200\nid /r/id", `<html><r><id>1</id></r></html>`, 200, "unknown unknown  "},
+		{"reply xml\naccepted status 200\naccepted id exists\nid /r/@id", `<r id="7"/>`, 200, "accepted none 7 "},
+		{"reply xml\naccepted status 200\naccepted `//ok[contains(@x,1)]` exists\nid //id", `<r><ok x="1">y</ok><id>7</id></r>`, 200, "unknown unknown  "},
+		{"reply xml\naccepted status 200\naccepted id exists\nid //id", `<r><id>7</id>`, 200, "unknown unknown  "},
+		{"reply xml\naccepted status 200\naccepted id exists\nid //id", `<r><id>7</id></r></r>`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\nid id", `"7"`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\nid id", `null`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\nid id", `{}`, 200, "accepted none  "},
+		{"reply json\naccepted status 200\nid id", "\ufeff\r\n {\"id\":7}\n", 200, "accepted none 7 "},
+		{"reply json\naccepted status 200\naccepted id exists\nid id", `{"id":{"a":1}}`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\naccepted data exists\nid id", `{"data":{"a":1},"id":"x"}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted data exists\nid id", `{"data":{ },"id":"x"}`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\naccepted s != no\nid id", `{"id":"x"}`, 200, "accepted none x "},
+		{"reply json\naccepted status 200\naccepted s != no\nid id", `{"id":"x","s":"no"}`, 200, "refused rejected  "},
+		{"reply json\naccepted status 200\naccepted s every != no\nid id", `{"id":"x"}`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\naccepted s == yes\nid id\ncode error", `{"s":null,"error":false}`, 200, "unknown unknown  "},
+		{"reply json\naccepted status 200\naccepted \"id\" == 7\nid other", `{"id":"7","other":"8"}`, 200, "accepted none 8 "},
+		{"reply json\naccepted status 200\naccepted code empty\nid id\ncode c", `{"id":"7","c":"4"}`, 200, "refused rejected  4"},
+		{"reply json\naccepted status 200\nid id\ncause busy when status 5xx", `{}`, 503, "refused busy  "},
+		{"reply json\naccepted status 200\nid id\ncause busy when status 5xx", ``, 503, "unknown unknown  "},
 		{"reply text\naccepted status 200\naccepted matches ^OK\nid `id=(\\d+)`", "OK id=77\n", 200, "accepted none 77 "},
 		{"reply text\naccepted status 200\naccepted matches ^OK\nid `id=(\\d+)`\ncode `ERR (\\d+)`", "ERR 12", 200, "refused rejected  12"},
 		{"reply pairs\naccepted status 200\naccepted ok == 1\nid id", "ok=1&id=5", 200, "accepted none 5 "},
@@ -338,6 +360,117 @@ func TestRender(t *testing.T) {
 	if diff := cmp.Diff(read(inner), read(rendered), cmp.AllowUnexported(word{})); diff != "" {
 		t.Errorf("%s\n%s", diff, rendered)
 	}
+}
+
+// What import puts into a block without quotes may need them, and stands on lines of another place.
+func TestRenderImports(t *testing.T) {
+	args := []string{"two words", "<<X", "a\\", "\\<", "#c", "", "plain", "`"}
+	source := "(s) {\nw {args[0]}\n}\nsite {\nfirst\n"
+	want := [][]string{{"first"}}
+	for _, a := range args {
+		quote := "`"
+		if a == "`" {
+			quote = `"`
+		}
+		source += "import s " + quote + a + quote + "\n"
+		want = append(want, []string{"w", a})
+	}
+	source += "last\n}"
+	want = append(want, []string{"last"})
+	blocks, err := caddyfile.Parse("x", []byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tokens []caddyfile.Token
+	for _, s := range blocks[0].Segments {
+		tokens = append(tokens, s...)
+	}
+	list, err := parseSyntax("x", 1, Render(tokens))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, Render(tokens))
+	}
+	var got [][]string
+	for _, s := range list {
+		var line []string
+		for _, w := range s.words {
+			line = append(line, w.text)
+		}
+		got = append(got, line)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s\n%s", diff, Render(tokens))
+	}
+}
+
+// Lines of a rendered block keep their distance, so that an error names the line in the Caddyfile.
+func TestRenderLines(t *testing.T) {
+	for _, before := range []string{
+		"", "\n\n\n", "# comment\n# comment\n", "source \"two\nlines\"\n", "source <<X\n\tthree\n\tlines\n\tX\n", "verified \\\n\tdocs \\\n\t2026-11\n",
+		"send {\n\n\n\tPOST /\n\n\tform {\n\t\ta \"b\nc\"\n\t}\n\n}\n",
+	} {
+		source := "\n\ndefine own {\n\n# first\nreply json\n" + before + "optoin x\n}"
+		d := caddyfile.NewTestDispenser(source)
+		d.Next()
+		segment := d.NextSegment()
+		inner := segment[3 : len(segment)-1]
+		_, err := Parse("own", "Caddyfile", inner[0].Line, Render(inner))
+		line := strings.Count(source[:strings.Index(source, "optoin")], "\n") + 1
+		if want := fmt.Sprintf(`Caddyfile:%d: unknown word "optoin"`, line); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", before, err, want)
+		}
+	}
+}
+
+// Whatever words a block has, the text that Render makes of them has the same, on the same lines.
+func TestRenderKeepsWords(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.OneOf(
+			rapid.StringMatching("[a-z{}<#\"`\\\\ .\n]{0,8}"),
+			rapid.SampledFrom([]string{"{", "}", "{}", "<<X", "a\\", "#c", "\\\"", "`\\\"`", "TEXT", "\\<", "import", ""}),
+		)
+		var source strings.Builder
+		var want [][]string
+		for range rapid.IntRange(1, 4).Draw(t, "lines") {
+			var line []string
+			for i := range rapid.IntRange(1, 4).Draw(t, "words") {
+				w := word.Draw(t, "word")
+				switch {
+				case i == 0:
+					w = "w" // a line begins with a plain word here
+					source.WriteString(w)
+				case !strings.Contains(w, "`"):
+					source.WriteString(" `" + w + "`")
+				case !strings.Contains(w, `\`):
+					source.WriteString(` "` + strings.ReplaceAll(w, `"`, `\"`) + `"`)
+				default:
+					source.WriteString(" <<END\n" + w + "\nEND")
+				}
+				line = append(line, w)
+			}
+			source.WriteString(strings.Repeat("\n", rapid.IntRange(1, 3).Draw(t, "breaks")))
+			want = append(want, line)
+		}
+		tokens, err := caddyfile.Tokenize([]byte(source.String()), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rendered := Render(tokens)
+		list, err := parseSyntax("x", 1, rendered)
+		if err != nil {
+			t.Fatalf("%v: %q", err, rendered)
+		}
+		var got [][]string
+		for _, s := range list {
+			var line []string
+			for _, w := range s.words {
+				line = append(line, w.text)
+			}
+			got = append(got, line)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%q as %q: %s", source.String(), rendered, diff)
+		}
+	})
 }
 
 // The vector of AWS's own test suite: get-vanilla, signed for the service "service".

@@ -2,6 +2,8 @@ package adapters
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -74,13 +76,18 @@ var operators = []string{"==", "!=", "in", "exists", "empty", "matches", "every"
 var replyWords = []string{"reply", "accepted", "id", "code", "message", "cause"}
 
 // parseReply reads the reply statements among a list. What a variant says of one word replaces what stands above,
-// except cause lines, which come before those above.
+// except cause lines, which come before those above. A variant with a reply line of its own takes nothing from above:
+// paths of one kind mean nothing in another.
 func (p *parser) parseReply(statements []*statement, above reply) (reply, error) {
 	r := above
 	seen := make(map[string]bool)
 	for _, s := range statements {
 		if s.first() == "reply" {
+			if seen["reply"] {
+				return r, s.fail("reply stands here a second time")
+			}
 			seen["reply"] = true
+			r, above = reply{}, reply{}
 			if err := r.parseKind(s); err != nil {
 				return r, err
 			}
@@ -99,6 +106,9 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 			return r, s.fail("say how to read the reply before %s: reply json, xml, text or pairs", word)
 		}
 		first := !seen[word]
+		if !first && word != "accepted" && word != "cause" {
+			return r, s.fail("%s stands here a second time", word)
+		}
 		seen[word] = true
 		var err error
 		switch word {
@@ -158,8 +168,8 @@ func (r *reply) parsePath(s *statement, w string) (p path, err error) {
 	p.text = w
 	switch r.kind {
 	case xmlReply:
-		if p.xpath, err = xpath.Compile(w); err != nil {
-			return p, s.fail("%q is no XPath: %v", w, err)
+		if p.xpath, err = compileXPath(w); err != nil {
+			return p, s.fail("%q is no XPath to an element or attribute: %v", w, err)
 		}
 	case textReply:
 		if p.regex, err = regexp.Compile(w); err != nil {
@@ -169,10 +179,37 @@ func (r *reply) parsePath(s *statement, w string) (p path, err error) {
 	return p, nil
 }
 
+// compileXPath compiles a path that leads to nodes. The library panics where types do not fit.
+func compileXPath(w string) (expr *xpath.Expr, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	if expr, err = xpath.Compile(w); err != nil {
+		return nil, err
+	}
+	root, err := xmlquery.Parse(strings.NewReader("<x/>"))
+	if err != nil {
+		return nil, err
+	}
+	nodes, ok := expr.Evaluate(xmlquery.CreateXPathNavigator(root)).(*xpath.NodeIterator)
+	if !ok {
+		return nil, errors.New("it leads to a value")
+	}
+	nodes.MoveNext()
+	return expr, nil
+}
+
 func (r *reply) parseAccepted(s *statement) error {
 	args := s.args()
 	if len(args) > 1 && args[0].text == "status" && !slices.Contains(operators, args[1].text) {
 		ranges, err := parseStatuses(s, args[1:])
+		for _, a := range ranges {
+			if a.from < 200 || a.to > 299 {
+				return s.fail("only 2xx can mean accepted")
+			}
+		}
 		r.status = append(r.status, ranges...)
 		return err
 	}
@@ -228,6 +265,9 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	}
 	p.op = w[0].text
 	for _, v := range w[1:] {
+		if isOurs(v.text) {
+			return nil, s.fail("%s: holes stand in requests, a reply is compared with fixed text", v.text)
+		}
 		p.values = append(p.values, v.text)
 	}
 	wanted := map[string]bool{
@@ -269,6 +309,9 @@ func (r *reply) parseCause(s *statement) error {
 		}
 	} else {
 		for _, w := range args[1:] {
+			if slices.Contains(rule.codes, w.text) {
+				return s.fail("code %s stands here a second time", w.text)
+			}
 			for _, earlier := range r.causes {
 				if slices.Contains(earlier.codes, w.text) {
 					return s.fail("code %s has a cause already, %s", w.text, earlier.cause)
@@ -334,7 +377,7 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 			}
 		}
 	}
-	// Inside a 2xx only a reply that clearly says no is a refusal.
+	// Inside a 2xx only a reply that clearly says no is a refusal: what it lacks says nothing.
 	return failed(out, statusCause(a.status, success && !(statusFits && (shape || said))), a)
 }
 
@@ -365,7 +408,8 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// holds evaluates a predicate; present reports whether its path leads anywhere.
+// holds evaluates a predicate. If it does not hold, present reports whether that is because of what the reply says,
+// not of what it lacks.
 func (p *predicate) holds(doc document, found *sms.Receipt) (holds, present bool) {
 	if p.of == "status" {
 		return inRanges(p.status, found.Status), true
@@ -379,19 +423,13 @@ func (p *predicate) holds(doc document, found *sms.Receipt) (holds, present bool
 	case "message":
 		values = oneOrNone(found.Detail)
 	default:
-		values, present = doc.values(p.path)
+		values, _ = doc.values(p.path)
 	}
-	present = present || len(values) > 0
 	if p.op == "empty" {
-		for _, v := range values {
-			if v != "" {
-				return false, true
-			}
-		}
-		return true, present
+		return !slices.ContainsFunc(values, func(v string) bool { return v != "" }), true
 	}
 	if len(values) == 0 {
-		return p.op == "!=" && !p.every, present
+		return p.op == "!=" && !p.every, false
 	}
 	if !p.every && p.op != "exists" {
 		values = values[:1]
@@ -411,7 +449,7 @@ func (p *predicate) holds(doc document, found *sms.Receipt) (holds, present bool
 			ok = p.regex.MatchString(v)
 		}
 		if !ok {
-			return false, true
+			return false, v != ""
 		}
 	}
 	return true, true
@@ -430,12 +468,16 @@ type document interface {
 	values(p path) (values []string, present bool)
 }
 
-// firstOf returns the first value that is not empty.
+// composite stands for an object or list that is not empty: it exists, but is no id, code or message, and nobody
+// wants to read what it holds, which may be the text.
+const composite = "{…}"
+
+// firstOf returns the first value that says something: neither empty nor false, as some APIs write "none".
 func firstOf(doc document, paths []path) string {
 	for _, p := range paths {
 		values, _ := doc.values(p)
 		for _, v := range values {
-			if v != "" {
+			if v != "" && v != "false" && v != composite {
 				return v
 			}
 		}
@@ -451,7 +493,7 @@ func (r *reply) open(a answer) document {
 	body := bytes.TrimSpace(bytes.TrimPrefix(a.body, []byte("\uFEFF")))
 	switch r.kind {
 	case jsonReply:
-		if gjson.ValidBytes(body) {
+		if gjson.ValidBytes(body) && (body[0] == '{' || body[0] == '[') {
 			return jsonDocument(body)
 		}
 	case xmlReply:
@@ -512,8 +554,11 @@ func jsonText(r gjson.Result) string {
 	case gjson.String:
 		return r.Str
 	}
-	if r.Raw == "{}" {
-		return ""
+	if r.IsObject() || r.IsArray() {
+		if strings.TrimSpace(r.Raw[1:len(r.Raw)-1]) == "" {
+			return ""
+		}
+		return composite
 	}
 	return r.Raw // big integers stay exact
 }
@@ -521,6 +566,11 @@ func jsonText(r gjson.Result) string {
 type xmlDocument struct{ root *xmlquery.Node }
 
 func (d xmlDocument) values(p path) (values []string, present bool) {
+	defer func() {
+		if recover() != nil { // the library's way to say that types do not fit
+			values, present = nil, false
+		}
+	}()
 	for _, n := range xmlquery.QuerySelectorAll(d.root, p.xpath) {
 		values = append(values, strings.TrimSpace(n.InnerText()))
 	}

@@ -44,6 +44,17 @@ func (s *statement) args() []word { return s.words[1:] }
 
 func (s *statement) fail(format string, args ...any) error { return s.at.fail(format, args...) }
 
+// kind is the word and, of words that say different things, what it says: number recipient, text max.
+func (s *statement) kind() string {
+	if word := s.first(); len(s.words) > 2 && (word == "number" || word == "text") {
+		if of := s.words[1].text; of != "replace" {
+			return word + " " + of
+		}
+		return word + " replace " + s.words[2].text
+	}
+	return s.first()
+}
+
 // one returns the only argument.
 func (s *statement) one(what string) (word, error) {
 	if len(s.words) != 2 || s.opens {
@@ -203,6 +214,9 @@ func Nearest(typed string, known []string) []string {
 		distance int
 	}
 	var list []candidate
+	if len(typed) > maxHole {
+		return nil
+	}
 	for _, k := range known {
 		d := distance(strings.ToLower(typed), k)
 		if strings.HasPrefix(k, strings.ToLower(typed)) {

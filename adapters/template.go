@@ -20,9 +20,26 @@ type template []part
 
 // part is fixed text, or a hole if its name is not empty.
 type part struct {
-	text string
-	hole string
-	fill filler
+	text  string
+	hole  string
+	fill  filler
+	cargo cargo
+}
+
+// cargo is what of a message must not get lost on the way: bit n is its nth picture or file, the highest bit its text.
+type cargo uint64
+
+const (
+	textCargo cargo = 1 << 63
+	allMedia  cargo = textCargo - 1
+)
+
+// cargoOf is what a message carries.
+func cargoOf(m *sms.Message) (c cargo) {
+	if !m.Body.Empty() {
+		c = textCargo
+	}
+	return c | 1<<min(len(m.Media), 63) - 1
 }
 
 // filler gives the value of a hole for one message.
@@ -34,6 +51,13 @@ type vars struct {
 	to, from string // in the writing of this provider
 	text     string // with the definition's replacements
 	now      time.Time
+	placed   cargo // what stands in the request so far
+}
+
+// media gives every picture and file to a list hole.
+func (v *vars) media() []string {
+	v.placed |= allMedia
+	return v.message.Media
 }
 
 // holes are all holes but {option.NAME}, {sms.media} and {sms.media.N}.
@@ -80,33 +104,32 @@ const (
 	optionHole = "option."
 )
 
+// maxHole is longer than any hole.
+const maxHole = 80
+
 // parseTemplate reads the holes of a word. An opening brace that begins no hole is text.
-func (p *parser) parseTemplate(s *statement, w string) (template, error) {
-	var t template
-	rest := w
-	for rest != "" {
+func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
+	for rest := w; rest != ""; {
 		open := strings.IndexByte(rest, '{')
-		end := -1
-		if open >= 0 {
-			end = strings.IndexByte(rest[open:], '}')
-		}
-		if open < 0 || end < 0 || !isHole(rest[open+1:open+end]) {
-			if open >= 0 && end >= 0 {
-				t = append(t, part{text: rest[:open+1]})
-				rest = rest[open+1:]
-				continue
-			}
+		if open < 0 {
 			return append(t, part{text: rest}), nil
 		}
 		if open > 0 {
-			t = append(t, part{text: rest[:open]})
+			t, rest = append(t, part{text: rest[:open]}), rest[open:]
 		}
-		h, err := p.parseHole(s, rest[open+1:open+end])
-		if err != nil {
-			return nil, err
+		end := strings.IndexByte(rest[:min(len(rest), maxHole)], '}')
+		switch {
+		case end > 0 && isHole(rest[1:end]):
+			h, err := p.parseHole(s, rest[1:end])
+			if err != nil {
+				return nil, err
+			}
+			t, rest = append(t, h), rest[end+1:]
+		case isOurs(rest):
+			return nil, s.fail("%.*q is no hole: it ends in } and has no blanks", maxHole, rest)
+		default:
+			t, rest = append(t, part{text: "{"}), rest[1:]
 		}
-		t = append(t, h)
-		rest = rest[open+end+1:]
 	}
 	return t, nil
 }
@@ -126,6 +149,17 @@ func isHole(inner string) bool {
 	return inner != "" && !strings.ContainsAny(inner, " \t\r\n\"'`{,;=")
 }
 
+// isOurs reports whether a text begins like one of our holes.
+func isOurs(s string) bool {
+	for _, family := range []string{"{" + optionHole, "{sms.", "{message.", "{attempt."} {
+		if strings.HasPrefix(s, family) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseHole reads the name of a hole and notes what the variant that it stands in can carry.
 func (p *parser) parseHole(s *statement, name string) (part, error) {
 	if option, ok := strings.CutPrefix(name, optionHole); ok {
 		for i := range p.def.Options {
@@ -137,16 +171,21 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 		return part{}, s.fail("{%s} names no option of this definition, write: option %s", name, option)
 	}
 	if fill, ok := holes[name]; ok {
-		return part{hole: name, fill: fill}, nil
+		h := part{hole: name, fill: fill}
+		if strings.HasPrefix(name, "sms.body") {
+			h.cargo = textCargo
+		}
+		p.cargo |= h.cargo
+		return h, nil
 	}
 	if name == mediaHole {
-		p.media = true
+		p.cargo |= allMedia
 		return part{hole: name}, nil
 	}
 	if index, ok := strings.CutPrefix(name, mediaHole+"."); ok {
-		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < 100 {
-			p.media = true
-			return part{hole: name, fill: func(v *vars) string {
+		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < 63 {
+			p.cargo |= 1 << n
+			return part{hole: name, cargo: 1 << n, fill: func(v *vars) string {
 				if n < len(v.message.Media) {
 					return v.message.Media[n]
 				}
@@ -154,7 +193,10 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 			}}, nil
 		}
 	}
-	for _, foreign := range []string{"http.", "env", "file", "system.", "time.", "vars", "path", "query", "host", "uri", "method", "header"} {
+	for _, foreign := range []string{
+		"http.", "env.", "file.", "system.", "time.", "tls_", "vars.", "args", "block", "client_ip", "cookie.", "dir", "err.", "file", "header.",
+		"host", "labels.", "method", "orig_", "path", "port", "query", "re.", "remote", "request_id", "resp.", "rp.", "scheme", "upstream_", "uri",
+	} {
 		if strings.HasPrefix(name, foreign) {
 			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*} and {attempt.*}", name)
 		}
@@ -201,27 +243,31 @@ func (t template) value(v *vars) (string, bool) {
 	return t.escaped(v, nil)
 }
 
-// escaped is value with every hole escaped for where the template stands.
+// escaped is value with every hole escaped for where the template stands. What escape makes empty is absent.
 func (t template) escaped(v *vars, escape func(string) string) (string, bool) {
 	if s, ok := t.fixed(); ok {
 		return s, true
 	}
 	var b strings.Builder
+	var holds cargo
 	for _, p := range t {
 		s := p.text
 		if p.hole != "" {
-			if s = p.fill(v); s == "" {
-				return "", false
-			}
-			if escape != nil {
+			if s = p.fill(v); escape != nil {
 				s = escape(s)
 			}
+			if s == "" {
+				return "", false
+			}
+			holds |= p.cargo
 		}
 		if len(t) == 1 {
+			v.placed |= holds
 			return s, true
 		}
 		b.WriteString(s)
 	}
+	v.placed |= holds
 	return b.String(), true
 }
 
@@ -293,6 +339,9 @@ func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 	}
 	return c, s.fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160")
 }
+
+// isLength reports whether the condition is about the length of the text.
+func (c *condition) isLength() bool { return c.compare != nil }
 
 func (c *condition) holds(v *vars) bool {
 	ok := false
