@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -417,23 +418,49 @@ func (e *Exchange) speakable(s string, most int) string {
 	if e.quotesText(s) {
 		return notShown + "it repeats the message)"
 	}
-	masked := []rune(strings.ToValidUTF8(s, "\uFFFD"))
-	for i := 0; i < len(masked); {
-		end := i
-		for end < len(masked) && (masked[end] >= '0' && masked[end] <= '9') {
-			end++
-		}
-		for j := i + 3; end-i >= 7 && j < end-2; j++ {
-			masked[j] = '•'
-		}
-		if i = end + 1; end < len(masked) && masked[end] < ' ' {
-			masked[end] = ' '
-		}
-	}
+	masked := []rune(maskNumbers(oneLine(s)))
 	if len(masked) > most {
 		masked = append(masked[:most], '…')
 	}
 	return string(masked)
+}
+
+// oneLine makes valid UTF-8 without control characters.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// numberLike finds what may be a telephone number in any writing.
+var numberLike = regexp.MustCompile(`[0-9][0-9 ().\-/]{5,}[0-9]`)
+
+// maskNumbers hides all but the first three and the last two digits of what may be a telephone number.
+func maskNumbers(s string) string {
+	return numberLike.ReplaceAllStringFunc(s, func(number string) string {
+		isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
+		count, at := 0, 0
+		for _, r := range number {
+			if isDigit(r) {
+				count++
+			}
+		}
+		if count < 7 {
+			return number
+		}
+		return strings.Map(func(r rune) rune {
+			if !isDigit(r) {
+				return r
+			}
+			if at++; at <= 3 || at > count-2 {
+				return r
+			}
+			return '•'
+		}, number)
+	})
 }
 
 // quotesSecret reports whether s holds a secret of the adapter in any form.

@@ -300,6 +300,7 @@ func TestTellMessage(t *testing.T) {
 		{"tell message", `{"message":"the-secret is wrong"}`, ""},
 		{"tell message", `{"message":"cannot send Hello World"}`, ""},
 		{"tell message", `{}`, ""},
+		{"tell message", `{"message":"not to (555) 123-1234, 12 tries"}`, "not to (555) •••-••34, 12 tries"},
 		{"", `{"message":"Daily limit reached"}`, ""},
 	} {
 		a := define(t, "POST /\nbearer {option.key}\nform {\nt {sms.body}\n}", c.tell+"\n"+rules, map[string]string{"key": "the-secret"})

@@ -292,8 +292,8 @@ func TestBudget(t *testing.T) {
 // net/http sends a GET again when a kept connection dies, and a POST with an Idempotency-Key. Ours are sent once.
 func TestNoHiddenResend(t *testing.T) {
 	for name, send := range map[string]string{
-		"GET":  "GET /send\nquery {\n to {sms.to}\n}",
-		"POST": "POST /send\nheader Idempotency-Key {message.id}\nform {\n to {sms.to}\n}",
+		"GET":  "GET /send\nquery {\n to {sms.to}\n text {sms.body}\n}",
+		"POST": "POST /send\nheader Idempotency-Key {message.id}\nform {\n to {sms.to}\n text {sms.body}\n}",
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
