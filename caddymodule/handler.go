@@ -102,7 +102,7 @@ type Handler struct {
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
 	phrases   *phrases
-	hinted    *sync.Map // hints that were logged already, by user and hint
+	hinted    *sync.Map // which hints were logged already, a bit each, by user
 	logger    *zap.Logger
 }
 

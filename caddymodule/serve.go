@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -76,9 +77,6 @@ func (x *exchange) authenticate() (err error) {
 	x.user, err = x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
 	if err != nil {
 		return sms.Refuse(sms.Unauthorized)
-	}
-	if repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Set("http.auth.user.id", x.user.Name)
 	}
 	return nil
 }
@@ -152,30 +150,31 @@ func (x *exchange) reply(r sms.Receipt) {
 	x.report(r, err == nil)
 }
 
-// publish sets the placeholders and the fields of the access log.
+// publish offers the placeholders. Caddy's own access log asks for the user's.
 func (x *exchange) publish(r sms.Receipt) {
-	ctx := x.r.Context()
-	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
-		repl.Map(func(key string) (any, bool) {
-			switch name, ours := strings.CutPrefix(key, "http.acrobits_sms."); {
-			case !ours:
-			case name == "outcome":
-				return r.Outcome.String(), true
-			case name == "cause":
-				return r.Cause().String(), true
-			case name == "adapter":
-				return r.Adapter, true
-			case name == "sms_id":
-				return r.ID, true
-			case name == "reference":
-				return x.message.Reference, true
+	repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		switch key {
+		case "http.auth.user.id":
+			if x.user != nil {
+				return x.user.Name, true
 			}
-			return nil, false
-		})
-	}
-	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		extra.Add(zap.String("sms_reference", x.message.Reference))
-	}
+		case "http.acrobits_sms.outcome":
+			return r.Outcome.String(), true
+		case "http.acrobits_sms.cause":
+			return r.Cause().String(), true
+		case "http.acrobits_sms.adapter":
+			return r.Adapter, true
+		case "http.acrobits_sms.sms_id":
+			return r.ID, true
+		case "http.acrobits_sms.reference":
+			return x.message.Reference, true
+		}
+		return nil, false
+	})
 }
 
 // report writes the event line: one for each request, with nothing in it but what is listed here.
@@ -191,7 +190,7 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 18)
+	fields := make([]zap.Field, 0, 16)
 	fields = append(fields,
 		zap.String("outcome", r.Outcome.String()),
 		zap.String("reference", x.message.Reference),
@@ -260,26 +259,27 @@ func (x *exchange) rescue() {
 	x.reply(r)
 }
 
-// hint tells the operator once for each user what the app's settings lack.
-func (x *exchange) hint() {
-	if x.kind == sendmessage.Text && x.request.NoContentType {
-		x.hintOnce("content_type", "the app's SMS settings lack content_type=%content_type%; without it pictures and notices can only be guessed")
-	}
-	if x.kind == sendmessage.Text && x.request.NoDisposition {
-		x.hintOnce("disposition_notification", "the app's SMS settings lack disposition_notification=%disposition_notification%, the only id a message has")
-	}
-	if !x.secure() {
-		x.hintOnce("http", "the app uses http://, over which it sends asterisks for the password and everybody can read along; use https://")
-	}
+// hints are what an app's settings can lack, with the advice for the operator.
+var hints = [...]struct{ name, advice string }{
+	{"content_type", "the app's SMS settings lack content_type=%content_type%; without it pictures and notices can only be guessed"},
+	{"disposition_notification", "the app's SMS settings lack disposition_notification=%disposition_notification%, the only id a message has"},
+	{"http", "the app uses http://, over which it sends asterisks for the password and everybody can read along; use https://"},
 }
 
-func (x *exchange) hintOnce(hint, text string) {
-	type key struct{ user, hint string }
-	if _, told := x.hinted.Load(key{x.user.Name, hint}); told {
-		return
-	}
-	if _, told := x.hinted.LoadOrStore(key{x.user.Name, hint}, true); !told {
-		x.logger.Warn(text, zap.String("user", x.user.Name), zap.String("hint", hint))
+// hint tells the operator once for each user what the app's settings lack.
+func (x *exchange) hint() {
+	isText := x.kind == sendmessage.Text
+	for i, lacks := range [len(hints)]bool{isText && x.request.NoContentType, isText && x.request.NoDisposition, !x.secure()} {
+		if !lacks {
+			continue
+		}
+		known, ok := x.hinted.Load(x.user)
+		if !ok {
+			known, _ = x.hinted.LoadOrStore(x.user, new(atomic.Uint32))
+		}
+		if bit := uint32(1) << i; known.(*atomic.Uint32).Or(bit)&bit == 0 {
+			x.logger.Warn(hints[i].advice, zap.String("user", x.user.Name), zap.String("hint", hints[i].name))
+		}
 	}
 }
 
