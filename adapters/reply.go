@@ -29,6 +29,8 @@ type reply struct {
 	code      []path
 	message   []path
 	causes    []causeRule
+	// asksForWords is set if an accepted line is about code or message
+	asksForWords bool
 }
 
 type replyKind uint8
@@ -114,7 +116,7 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 		switch word {
 		case "accepted":
 			if first {
-				r.status, r.accepted = nil, nil
+				r.status, r.accepted, r.asksForWords = nil, nil, false
 			}
 			err = r.parseAccepted(s)
 		case "id":
@@ -216,6 +218,7 @@ func (r *reply) parseAccepted(s *statement) error {
 	p, err := r.parsePredicate(s, args)
 	if err == nil {
 		r.accepted = append(r.accepted, *p)
+		r.asksForWords = r.asksForWords || p.of == "code" || p.of == "message"
 	}
 	return err
 }
@@ -347,11 +350,9 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 		return failed(out, statusCause(a.status, success), a)
 	}
 	out.ID = firstOf(doc, r.id)
-	out.Code = firstOf(doc, r.code)
-	out.Detail = firstOf(doc, r.message)
-	shape := out.Code != "" || out.Detail != ""
-	if out.Detail == "" && r.kind == textReply {
-		out.Detail = strings.TrimSpace(string(a.body))
+	shape := false
+	if !statusFits || r.asksForWords {
+		shape = r.findWords(doc, a, &out)
 	}
 	fits, said := true, false
 	for i := range r.accepted {
@@ -366,6 +367,9 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 		}
 		return out
 	}
+	if statusFits && !r.asksForWords {
+		shape = r.findWords(doc, a, &out)
+	}
 	out.ID = ""
 	for _, rule := range r.causes {
 		if rule.when == nil && out.Code != "" && slices.Contains(rule.codes, out.Code) {
@@ -379,6 +383,17 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 	}
 	// Inside a 2xx only a reply that clearly says no is a refusal: what it lacks says nothing.
 	return failed(out, statusCause(a.status, success && !(statusFits && (shape || said))), a)
+}
+
+// findWords looks for code and message, which an acceptance does not need, and reports whether there are any.
+func (r *reply) findWords(doc document, a answer, out *sms.Receipt) bool {
+	out.Code = firstOf(doc, r.code)
+	out.Detail = firstOf(doc, r.message)
+	shape := out.Code != "" || out.Detail != ""
+	if out.Detail == "" && r.kind == textReply {
+		out.Detail = strings.TrimSpace(string(a.body))
+	}
+	return shape
 }
 
 func statusCause(status int, unclear bool) sms.Cause {

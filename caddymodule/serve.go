@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +40,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	id := uuid.New()
 	x := &exchange{Handler: h, w: w, r: r, request: &sendmessage.Request{}}
 	x.message.Received, x.message.ID = time.Now(), id.String()
-	x.message.Reference = strings.ToUpper(x.message.ID[:8])
+	x.message.Reference = x.message.ID[:8]
 	defer x.rescue()
 	x.reply(x.receipt())
 	return nil
