@@ -2,9 +2,12 @@ package adapters
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -34,10 +37,15 @@ type Adapter struct {
 	Name string
 
 	def      *Definition
+	account  [sha256.Size]byte
 	variants []*call
+	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
 	secrets  []sms.Hidden // in every form in which a provider may quote them
 }
+
+// Account tells accounts apart: adapters of one definition, base URL and options have the same.
+func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 
 // Format prints the name, whatever the verb: an adapter holds secrets.
 func (a Adapter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.Name) }
@@ -45,9 +53,11 @@ func (a Adapter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.Name) 
 // MarshalText gives the name, also to encoding/json and zap.
 func (a Adapter) MarshalText() ([]byte, error) { return []byte(a.Name), nil }
 
-// call is a variant with the options put in.
+// call is a request with the options put in.
 type call struct {
-	*variant
+	*outline
+	variant *variant // nil for a token
+	reply   *reply
 	base    *url.URL
 	path    template
 	fixed   *url.URL // the whole URL if nothing in it depends on the message
@@ -58,8 +68,8 @@ type call struct {
 	sign    signer
 }
 
-// Bind makes an adapter. Without a name it has the definition's, without a base URL the definition's own. Every option
-// that is not optional needs a value; options that the definition does not know are refused.
+// Bind makes an adapter. Without a name it has the definition's. A base URL replaces the definition's own, and that of
+// its token. Every option that is not optional needs a value; options that the definition does not know are refused.
 func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Adapter, error) {
 	if name == "" {
 		name = d.Name
@@ -79,28 +89,50 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		}
 		values[o.Name] = v
 	}
-	if baseURL == "" {
-		t, _ := d.baseURL.bind(values)
-		baseURL, _ = t.fixed()
-	}
-	base, err := checkBaseURL(baseURL)
+	base, err := chooseBaseURL(baseURL, d.baseURL, values)
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: %w", name, err)
 	}
+	whose := []string{d.Name, base.String()}
+	for _, o := range d.Options {
+		whose = append(whose, o.Name, values[o.Name])
+	}
+	a.account = sha256.Sum256(fmt.Appendf(nil, "%q", whose))
 	if len(d.replace) > 0 {
 		a.replacer = strings.NewReplacer(d.replace...)
 	}
 	for _, v := range d.variants {
-		c, err := v.bind(base, values)
+		c, err := v.outline.bind(base, &v.reply, values)
 		if err != nil {
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
-		if _, credential, ok := strings.Cut(c.header.Get("Authorization"), " "); ok {
-			a.hide(credential)
-		}
+		c.variant = v
+		a.hideCredential(c)
 		a.variants = append(a.variants, c)
 	}
+	if d.token != nil {
+		if a.token, err = d.token.bind(base, baseURL, values); err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", name, err)
+		}
+		a.hideCredential(a.token.call)
+	}
 	return a, nil
+}
+
+// chooseBaseURL takes the operator's base URL, or else the definition's.
+func chooseBaseURL(own string, defined template, options map[string]string) (*url.URL, error) {
+	if own == "" {
+		t, _ := defined.bind(options)
+		own, _ = t.fixed()
+	}
+	return checkBaseURL(own)
+}
+
+// hideCredential keeps what the request says to prove who it is out of what is told of replies.
+func (a *Adapter) hideCredential(c *call) {
+	if _, credential, ok := strings.Cut(c.header.Get("Authorization"), " "); ok {
+		a.hide(credential)
+	}
 }
 
 // hide keeps a secret out of what is told of replies.
@@ -143,18 +175,18 @@ func (d *Definition) Check(name, baseURL string, options map[string]string) erro
 	return nil
 }
 
-func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) {
-	c := &call{variant: v, base: base, header: http.Header{"User-Agent": userAgent}}
-	switch v.reply.kind {
+func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (*call, error) {
+	c := &call{outline: o, reply: reply, base: base, header: http.Header{"User-Agent": userAgent}}
+	switch reply.kind {
 	case jsonReply:
 		c.header["Accept"] = []string{"application/json"}
 	case xmlReply:
 		c.header["Accept"] = []string{"application/xml, text/xml"}
 	}
-	if v.mediaType != "" {
-		c.header["Content-Type"] = []string{v.mediaType}
+	if o.mediaType != "" {
+		c.header["Content-Type"] = []string{o.mediaType}
 	}
-	for _, h := range v.header {
+	for _, h := range o.header {
 		t, ok := h.value.bind(options)
 		if !ok {
 			continue
@@ -170,19 +202,19 @@ func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) 
 		}
 	}
 	escaped := make(map[string]string, len(options))
-	for name, o := range options {
-		escaped[name] = pathSegment(o)
+	for name, value := range options {
+		escaped[name] = pathSegment(value)
 	}
-	path, ok := v.path.bind(escaped)
+	path, ok := o.path.bind(escaped)
 	if !ok {
 		return nil, fmt.Errorf("an option that stands in the path is missing, or leads to another folder")
 	}
 	c.path = path
 	var err error
-	if c.query, err = bindFields(v.query, options); err != nil {
+	if c.query, err = bindFields(o.query, options); err != nil {
 		return nil, err
 	}
-	if c.fields, err = bindFields(v.fields, options); err != nil {
+	if c.fields, err = bindFields(o.fields, options); err != nil {
 		return nil, err
 	}
 	if fixed, ok := path.fixed(); ok && len(c.query) == 0 {
@@ -192,10 +224,10 @@ func (v *variant) bind(base *url.URL, options map[string]string) (*call, error) 
 		}
 		c.fixed = u
 	}
-	if v.sign != nil {
-		c.sign = v.sign.bind(options)
+	if o.sign != nil {
+		c.sign, err = o.sign.bind(options)
 	}
-	return c, nil
+	return c, err
 }
 
 // pathSegment escapes a value for a path. Those that lead to another folder are no segments and become nothing.
@@ -219,6 +251,7 @@ type Exchange struct {
 	adapter *Adapter
 	call    *call
 	message *sms.Message
+	token   sms.Hidden
 }
 
 // Format prints the adapter's name, whatever the verb: an exchange holds secrets and the text.
@@ -227,67 +260,70 @@ func (e Exchange) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.adapt
 // MarshalText gives the adapter's name, also to encoding/json and zap.
 func (e Exchange) MarshalText() ([]byte, error) { return []byte(e.adapter.Name), nil }
 
-// Prepare makes the request for a message. The error is a *sms.Refusal: this API cannot take the message, which
-// another may.
-func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, now time.Time) (*Exchange, error) {
-	v := &vars{message: m, text: m.Body.Reveal(), now: now}
-	if m.To.Kind != sms.Phone && m.To.Kind != sms.ShortCode {
-		return nil, sms.Refuse(sms.InvalidRecipient)
-	}
-	var ok bool
-	if v.to, ok = a.def.recipient.write(m.To); !ok {
-		return nil, &sms.Refusal{Cause: sms.DestinationNotAllowed, ByProvider: true}
-	}
-	if v.from, ok = a.def.sender.write(m.From); !ok {
-		return nil, &sms.Refusal{Cause: sms.SenderUnregistered, ByProvider: true}
-	}
-	if a.replacer != nil {
-		v.text = a.replacer.Replace(v.text)
-	}
-	c, refusal := a.choose(v)
+// Prepare makes the request for a message. The token is the one that TokenRequest asks for, if NeedsToken says so. The
+// error is a *sms.Refusal: this API cannot take the message, which another may.
+func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, token sms.Hidden, now time.Time) (*Exchange, error) {
+	v, c, refusal := a.choose(m)
 	if refusal != nil {
 		return nil, refusal
 	}
+	v.token, v.now = token, now
 	r, err := c.request(ctx, v)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotWritable):
 		return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", &sms.Refusal{Cause: sms.Misconfigured, ByProvider: true}, err)
 	}
-	if c.cargo&cargoOf(m)&^v.placed != 0 { // a when block dropped what nothing else carries
+	if c.variant.cargo&cargoOf(m)&^v.placed != 0 { // a when block dropped what nothing else carries
 		return nil, sms.Refuse(sms.UnsupportedContent)
 	}
-	return &Exchange{Request: r, adapter: a, call: c, message: m}, nil
+	return &Exchange{Request: r, adapter: a, call: c, message: m, token: token}, nil
 }
 
 // choose takes the first variant that fits the message.
-func (a *Adapter) choose(v *vars) (*call, *sms.Refusal) {
-	var tooLong *sms.Refusal
-	media := cargoOf(v.message) & allMedia
+func (a *Adapter) choose(m *sms.Message) (*vars, *call, *sms.Refusal) {
+	if m.To.Kind != sms.Phone && m.To.Kind != sms.ShortCode {
+		return nil, nil, sms.Refuse(sms.InvalidRecipient)
+	}
+	v := &vars{message: m, text: m.Body.Reveal()}
+	if a.replacer != nil {
+		v.text = a.replacer.Replace(v.text)
+	}
+	var tooLong, noNumber *sms.Refusal
+	media := cargoOf(m) & allMedia
 	for _, c := range a.variants {
-		if media&^c.cargo != 0 {
+		if media&^c.variant.cargo != 0 {
+			continue
+		}
+		if refusal := c.variant.numbers.write(v); refusal != nil {
+			noNumber = cmp.Or(noNumber, refusal)
 			continue
 		}
 		fits, length := true, true // but for a condition on the length
-		for i := range c.when {
-			if !c.when[i].holds(v) {
-				fits, length = false, length && c.when[i].isLength()
+		for i := range c.variant.when {
+			if when := &c.variant.when[i]; !when.holds(v) {
+				fits, length = false, length && when.isLength()
 			}
 		}
-		switch refusal := c.limit.check(v.text); {
+		switch refusal := c.variant.limit.check(v.text); {
 		case fits && refusal == nil:
-			return c, nil
+			return v, c, nil
 		case fits:
 			tooLong = refusal
-		case length && tooLong == nil:
-			tooLong = sms.Refuse(sms.TooLong)
+		case length:
+			tooLong = cmp.Or(tooLong, sms.Refuse(sms.TooLong))
 		}
 	}
 	switch {
 	case tooLong != nil:
-		return nil, tooLong
+		return nil, nil, tooLong
+	case noNumber != nil:
+		return nil, nil, noNumber
 	case media != 0:
-		return nil, sms.Refuse(sms.UnsupportedContent)
+		return nil, nil, sms.Refuse(sms.UnsupportedContent)
 	}
-	return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
+	return nil, nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 }
 
 func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
@@ -465,6 +501,9 @@ func maskNumbers(s string) string {
 
 // quotesSecret reports whether s holds a secret of the adapter in any form.
 func (e *Exchange) quotesSecret(s string) bool {
+	if !e.token.Empty() && strings.Contains(s, e.token.Reveal()) {
+		return true
+	}
 	s = strings.ToLower(s)
 	return slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return strings.Contains(s, h.Reveal()) })
 }

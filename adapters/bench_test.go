@@ -23,7 +23,7 @@ func round(t testing.TB, name string) func() {
 		a, m, reply := x.adapter(t, d), x.message(), []byte(x.Reply.Body)
 		header := http.Header{"Content-Type": {x.Reply.Headers["Content-Type"]}}
 		return func() {
-			sent, err := a.Prepare(t.Context(), m, now)
+			sent, err := a.Prepare(t.Context(), m, noToken, now)
 			if err != nil {
 				t.Fatal(err)
 			}

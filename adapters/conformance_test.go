@@ -21,6 +21,9 @@ import (
 
 var now = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
+// noToken is for adapters that need none.
+var noToken sms.Hidden
+
 // TestConformance holds every built-in definition against its recorded exchanges.
 func TestConformance(t *testing.T) {
 	folders, err := os.ReadDir("../testdata/providers")
@@ -68,7 +71,7 @@ func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
 		t.Error("the exchange names no source")
 	}
 	a, m := x.adapter(t, d), x.message()
-	sent, err := a.Prepare(t.Context(), m, now)
+	sent, err := a.Prepare(t.Context(), m, noToken, now)
 	var receipt sms.Receipt
 	if refusal := (*sms.Refusal)(nil); errors.As(err, &refusal) {
 		receipt = sms.Receipt{Outcome: sms.Refused, Refusal: refusal}
@@ -134,7 +137,7 @@ func (c *coverage) reply(v *variant, a answer, got sms.Receipt) {
 			}
 		}
 		if rule.when != nil && got.Cause() == rule.cause {
-			if holds, _ := rule.when.holds(doc, &found); holds {
+			if holds, _ := rule.when.holds(doc, a, &found); holds {
 				c.rules[fmt.Sprint("when ", i)] = true
 				return
 			}
@@ -204,7 +207,7 @@ func TestHostileText(t *testing.T) {
 				if m.Body = sms.Hide(text); m.To.IsZero() || m.To.Value[1] != '1' {
 					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
 				}
-				sent, err := a.Prepare(t.Context(), m, now)
+				sent, err := a.Prepare(t.Context(), m, noToken, now)
 				if err != nil {
 					if text == long && err.Error() == "too_long.text_too_long" {
 						continue
@@ -258,7 +261,7 @@ func TestNothingPrints(t *testing.T) {
 		}
 		m := x.message()
 		m.To, m.Body = sms.Number{Value: "+15551231234", Kind: sms.Phone}, sms.Hide(canary)
-		sent, err := a.Prepare(t.Context(), m, now)
+		sent, err := a.Prepare(t.Context(), m, noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +305,7 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 		x := exchanges(t, name)[0]
 		m := x.message()
 		m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
-		sent, err := x.adapter(t, d).Prepare(t.Context(), m, now)
+		sent, err := x.adapter(t, d).Prepare(t.Context(), m, noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -330,7 +333,7 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 			if g.Receipt.Outcome != "accepted" {
 				continue
 			}
-			gs, err := g.adapter(t, d).Prepare(t.Context(), g.message(), now)
+			gs, err := g.adapter(t, d).Prepare(t.Context(), g.message(), noToken, now)
 			if err != nil {
 				t.Fatal(err)
 			}

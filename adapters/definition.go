@@ -4,7 +4,6 @@ package adapters
 
 import (
 	"fmt"
-	"maps"
 	"mime"
 	"net/textproto"
 	"net/url"
@@ -26,14 +25,14 @@ type Definition struct {
 	// Options are what an operator has to tell, in order.
 	Options []Option
 
-	file      string
-	baseURL   template
-	sender    numberForm
-	recipient numberForm
-	limit     limit
-	replace   []string // old and new in turn
-	tell      bool     // the app's user is told the provider's own words
-	variants  []*variant
+	file     string
+	baseURL  template
+	numbers  numberForms
+	limit    limit
+	replace  []string // old and new in turn
+	tell     bool     // the app's user is told the provider's own words
+	token    *tokenRequest
+	variants []*variant
 }
 
 // Option is a value that the operator gives, named as in the provider's own documents.
@@ -45,8 +44,17 @@ type Option struct {
 
 // variant is one way to send: of several the first whose conditions hold is taken.
 type variant struct {
-	when      []condition
-	limit     limit
+	outline
+	when    []condition
+	numbers numberForms
+	limit   limit
+	cargo   cargo // what it has a place for
+	reply   reply
+	at      place
+}
+
+// outline is a request with its holes.
+type outline struct {
 	method    string
 	path      template
 	header    []header
@@ -55,9 +63,6 @@ type variant struct {
 	mediaType string
 	fields    []*field
 	sign      *signature
-	cargo     cargo // what it has a place for
-	reply     reply
-	at        place
 }
 
 // header is a header of the request. The value of a basic one is user:password, encoded when the options are known.
@@ -68,23 +73,42 @@ type header struct {
 }
 
 // definitionWords are the statements of a definition.
-var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "send", "tell"}, replyWords...)
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "token", "send", "tell"}, replyWords...)
 
-// sendWords are the statements of a variant beside its method and those of replies.
-var sendWords = []string{"when", "text", "basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
+// requestWords are the statements of a request beside its method.
+var requestWords = []string{"basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
+
+// usages are how the words are written that take words of their own.
+var usages = map[string]string{"basic": "basic USER PASSWORD", "bearer": "bearer TOKEN", "header": "header NAME VALUE"}
 
 var methods = []string{"GET", "POST", "PUT", "PATCH"}
 
 // parser reads one definition.
 type parser struct {
 	def  *Definition
-	used map[string]bool // options that stand in a hole
+	used map[string]bool // options, and the token, that stand in a hole
 	// cargo is what the holes of the variant that is being read can carry
 	cargo cargo
 }
 
 // Parse reads a definition. firstLine is the number of the text's first line in the file, for errors.
 func Parse(name, file string, firstLine int, source string) (*Definition, error) {
+	d, err := parse(name, file, firstLine, source)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range d.variants {
+		if _, found := v.outline.holds("sms.to"); !found {
+			return nil, v.at.fail("this request never says {sms.to}: nobody would get the message")
+		}
+		if v.cargo&textCargo == 0 {
+			return nil, v.at.fail("this request never says {sms.body}: the text would be lost")
+		}
+	}
+	return d, nil
+}
+
+func parse(name, file string, firstLine int, source string) (*Definition, error) {
 	if !isName(name) {
 		return nil, fmt.Errorf("%s:%d: %q is no name for an adapter, it has lower-case letters, digits and _", file, firstLine, name)
 	}
@@ -121,15 +145,24 @@ func (p *parser) parse(statements []*statement, at place) error {
 	if err != nil {
 		return err
 	}
+	var requests []*statement // they begin from what stands around them, so they come last
 	for _, s := range statements {
 		switch word := s.first(); word {
-		case "source", "verified", "base_url", "tell", "number", "text":
+		case "send":
+			requests = append(requests, s)
+			continue
+		case "source", "verified", "base_url", "tell", "number", "text", "token":
 			if kind := s.kind(); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
 				return s.fail("%s stands here a second time", kind)
 			}
 			once[s.kind()] = true
 		}
-		if err := p.parseStatement(s, shared); err != nil {
+		if err := p.parseStatement(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range requests {
+		if err := p.parseSend(s, shared); err != nil {
 			return err
 		}
 	}
@@ -145,20 +178,23 @@ func (p *parser) parse(statements []*statement, at place) error {
 		}
 	}
 	for _, o := range p.def.Options {
-		if !p.used[o.Name] {
+		if !p.used[optionHole+o.Name] {
 			return at.fail("option %s of %s is used nowhere", o.Name, p.def.Name)
 		}
+	}
+	switch used := p.used[tokenHole]; {
+	case used && p.def.token == nil:
+		return at.fail("{token} is fetched nowhere, write: token { POST /path … access PATH }")
+	case !used && p.def.token != nil:
+		return p.def.token.at.fail("the token is used nowhere, write: bearer {token}")
 	}
 	return nil
 }
 
-func (p *parser) parseStatement(s *statement, shared reply) (err error) {
+func (p *parser) parseStatement(s *statement) (err error) {
 	word := s.first()
-	if s.opens != (word == "send") && slices.Contains(definitionWords, word) {
-		if s.opens {
-			return s.fail("%s takes no block", word)
-		}
-		return s.fail("write: send { POST /path … }")
+	if s.opens && word != "token" && slices.Contains(definitionWords, word) {
+		return s.fail("%s takes no block", word)
 	}
 	switch word {
 	case "source":
@@ -168,23 +204,10 @@ func (p *parser) parseStatement(s *statement, shared reply) (err error) {
 	case "verified":
 		return p.parseVerified(s)
 	case "base_url":
-		w, err := s.one("URL")
-		if err != nil {
-			return err
-		}
-		if p.def.baseURL, err = p.parseTemplate(s, w.text); err != nil {
-			return err
-		}
-		if hole, bad := p.def.baseURL.holds("sms.", mediaHole, "message.", "attempt."); bad {
-			return s.fail("{%s} has no place in base_url: messages do not choose the host", hole)
-		}
-		if fixed, ok := p.def.baseURL.fixed(); ok {
-			if _, err := checkBaseURL(fixed); err != nil {
-				return s.fail("%w", err)
-			}
-		}
+		p.def.baseURL, err = p.parseBaseURL(s)
+		return err
 	case "number":
-		return p.parseNumber(s)
+		return p.def.numbers.parse(s)
 	case "text":
 		if a := s.args(); len(a) == 3 && a[0].text == "replace" {
 			p.def.replace = append(p.def.replace, a[1].text, a[2].text)
@@ -197,16 +220,10 @@ func (p *parser) parseStatement(s *statement, shared reply) (err error) {
 			return s.fail("write: tell message, to show the app's user what the provider says in message")
 		}
 		p.def.tell = true
-	case "send":
-		if len(s.args()) > 0 {
-			return s.fail("send takes a block and nothing else")
-		}
-		v, err := p.parseVariant(s, shared)
-		p.def.variants = append(p.def.variants, v)
+	case "token":
+		p.def.token, err = p.parseToken(s)
 		return err
 	case "option", "reply", "accepted", "id", "code", "message", "cause":
-	case "token":
-		return s.fail("token endpoints are not part of the language")
 	default:
 		return s.fail("unknown word %q%s", word, meant(word, definitionWords))
 	}
@@ -251,87 +268,115 @@ func (p *parser) parseVerified(s *statement) error {
 	return nil
 }
 
-func (p *parser) parseNumber(s *statement) error {
-	args := s.args()
-	form, ok := numberForm(0), false
-	if len(args) > 0 {
-		form, ok = numberForms[args[len(args)-1].text]
+func (p *parser) parseBaseURL(s *statement) (template, error) {
+	w, err := s.one("URL")
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case ok && len(args) == 1:
-		p.def.sender, p.def.recipient = form, form
-	case ok && len(args) == 2 && args[0].text == "sender":
-		p.def.sender = form
-	case ok && len(args) == 2 && args[0].text == "recipient":
-		p.def.recipient = form
-	default:
-		return s.fail("write: number [sender|recipient] %s", strings.Join(slices.Sorted(maps.Keys(numberForms)), ", "))
+	t, err := p.parseTemplate(s, w.text)
+	if err != nil {
+		return nil, err
+	}
+	if hole, bad := t.holds("sms.", mediaHole, "message.", "attempt.", tokenHole); bad {
+		return nil, s.fail("{%s} has no place in base_url: only options choose the host", hole)
+	}
+	if fixed, ok := t.fixed(); ok {
+		if _, err := checkBaseURL(fixed); err != nil {
+			return nil, s.fail("%w", err)
+		}
+	}
+	return t, nil
+}
+
+// parseSend reads a variant.
+func (p *parser) parseSend(send *statement, shared reply) (err error) {
+	if !send.opens || len(send.args()) > 0 {
+		return send.fail("write: send { POST /path … }")
+	}
+	v := &variant{limit: p.def.limit, numbers: p.def.numbers, at: send.at}
+	p.cargo = 0
+	once := make(map[string]bool)
+	if v.reply, err = p.parseReply(send.block, shared); err != nil {
+		return err
+	}
+	for _, s := range send.block {
+		switch word := s.first(); word {
+		case "when":
+			var c condition
+			c, err = p.parseCondition(s, s.args())
+			v.when = append(v.when, c)
+		case "text", "number":
+			if once[s.kind()] {
+				return s.fail("%s stands here a second time", s.kind())
+			}
+			once[s.kind()] = true
+			if word == "text" {
+				v.limit, err = parseLimit(s)
+			} else {
+				err = v.numbers.parse(s)
+			}
+		default:
+			if !slices.Contains(replyWords, word) {
+				err = p.parseRequestWord(s, &v.outline, append([]string{"when", "text", "number"}, replyWords...))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	v.cargo = p.cargo
+	p.def.variants = append(p.def.variants, v)
+	return v.outline.check(send)
+}
+
+// check refuses a request that lacks something.
+func (o *outline) check(s *statement) error {
+	if o.method == "" {
+		return s.fail("say what to call: POST /path")
+	}
+	if o.method == "GET" && o.body != noBody {
+		return s.fail("GET has no body, write query { … }")
 	}
 	return nil
 }
 
-func (p *parser) parseVariant(send *statement, shared reply) (*variant, error) {
-	v := &variant{limit: p.def.limit, at: send.at}
-	p.cargo = 0
-	once := make(map[string]bool)
-	var err error
-	if v.reply, err = p.parseReply(send.block, shared); err != nil {
-		return nil, err
-	}
-	for _, s := range send.block {
-		word := s.first()
-		if word == "text" || word == "query" || word == "sign" {
-			if once[word] {
-				return nil, s.fail("%s stands here a second time", word)
-			}
-			once[word] = true
+// parseRequestWord reads a statement of a request. others are the words that may stand beside it.
+func (p *parser) parseRequestWord(s *statement, o *outline, others []string) (err error) {
+	switch word := s.first(); {
+	case slices.Contains(methods, word):
+		return p.parseTarget(s, o)
+	case word == "basic" && len(s.words) == 3:
+		return p.parseBasic(s, o)
+	case word == "bearer" && len(s.words) == 2:
+		return p.parseHeader(s, o, "Authorization", "Bearer "+s.words[1].text)
+	case word == "header" && len(s.words) == 3:
+		return p.parseHeader(s, o, s.words[1].text, s.words[2].text)
+	case word == "query":
+		if o.query != nil {
+			return s.fail("query stands here a second time")
 		}
-		switch {
-		case slices.Contains(methods, word):
-			err = p.parseTarget(s, v)
-		case word == "when":
-			var c condition
-			c, err = p.parseCondition(s, s.args())
-			v.when = append(v.when, c)
-		case word == "text":
-			v.limit, err = parseLimit(s)
-		case word == "basic" && len(s.words) == 3:
-			err = p.parseBasic(s, v)
-		case word == "bearer" && len(s.words) == 2:
-			err = p.parseHeader(s, v, "Authorization", "Bearer "+s.words[1].text)
-		case word == "header" && len(s.words) == 3:
-			err = p.parseHeader(s, v, s.words[1].text, s.words[2].text)
-		case word == "query":
-			if len(s.words) > 1 || !s.opens {
-				return nil, s.fail("write: query { name value … }, line by line")
-			}
-			v.query, err = p.parseFields(s.block, formBody)
-		case bodyKinds[word] != noBody:
-			err = p.parseBody(s, v)
-		case word == "sign":
-			v.sign, err = p.parseSign(s)
-		case slices.Contains(replyWords, word):
-		case slices.Contains(sendWords, word):
-			err = s.fail("%s has the wrong number of words behind it", word)
-		default:
-			err = s.fail("unknown word %q%s", word, meant(word, slices.Concat(sendWords, methods, replyWords)))
+		if len(s.words) > 1 || !s.opens {
+			return s.fail("write: query { name value … }, line by line")
 		}
-		if err != nil {
-			return nil, err
+		o.query, err = p.parseFields(s.block, formBody)
+		return err
+	case bodyKinds[word] != noBody:
+		return p.parseBody(s, o)
+	case word == "sign":
+		if o.sign != nil {
+			return s.fail("sign stands here a second time")
 		}
+		o.sign, err = p.parseSign(s)
+		return err
+	case usages[word] != "":
+		return s.fail("write: %s", usages[word])
+	default:
+		return s.fail("unknown word %q%s", word, meant(word, slices.Concat(requestWords, methods, others)))
 	}
-	v.cargo = p.cargo
-	if v.method == "" {
-		return nil, send.fail("say what to call: POST /path")
-	}
-	if v.method == "GET" && v.body != noBody {
-		return nil, send.fail("GET has no body, write query { … }")
-	}
-	return v, nil
 }
 
-func (p *parser) parseTarget(s *statement, v *variant) (err error) {
-	if v.method != "" {
+func (p *parser) parseTarget(s *statement, o *outline) (err error) {
+	if o.method != "" {
 		return s.fail("a second method; write another send block")
 	}
 	w, err := s.one("path that begins with /")
@@ -341,14 +386,14 @@ func (p *parser) parseTarget(s *statement, v *variant) (err error) {
 	if !strings.HasPrefix(w.text, "/") {
 		return s.fail("%s names a path that begins with /, the host stands in base_url", s.first())
 	}
-	v.method = s.first()
-	if v.path, err = p.parseTemplate(s, w.text); err != nil {
+	o.method = s.first()
+	if o.path, err = p.parseTemplate(s, w.text); err != nil {
 		return err
 	}
-	if hole, bad := v.path.holds("sms.body", "sms.body.", mediaHole, mediaHole+"."); bad {
+	if hole, bad := o.path.holds("sms.body", "sms.body.", mediaHole, mediaHole+"."); bad {
 		return s.fail("{%s} has no place in a path: text is data", hole)
 	}
-	return v.path.checkPath(s)
+	return o.path.checkPath(s)
 }
 
 // checkPath refuses paths that are none, whatever stands in the holes.
@@ -371,7 +416,7 @@ func (t template) checkPath(s *statement) error {
 	return nil
 }
 
-func (p *parser) parseHeader(s *statement, v *variant, name, text string) error {
+func (p *parser) parseHeader(s *statement, o *outline, name, text string) error {
 	t, err := p.parseTemplate(s, text)
 	if err != nil {
 		return err
@@ -382,7 +427,7 @@ func (p *parser) parseHeader(s *statement, v *variant, name, text string) error 
 	if strings.ContainsFunc(text, unicode.IsControl) {
 		return s.fail("a header holds no control characters, and is one line")
 	}
-	return v.addHeader(s, textproto.CanonicalMIMEHeaderKey(name), t)
+	return o.addHeader(s, textproto.CanonicalMIMEHeaderKey(name), t)
 }
 
 // ownHeaders are those that the request gets from elsewhere, and where from.
@@ -396,24 +441,24 @@ var ownHeaders = map[string]string{
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 // addHeader adds a header with its canonical name.
-func (v *variant) addHeader(s *statement, name string, t template) error {
+func (o *outline) addHeader(s *statement, name string, t template) error {
 	if where := ownHeaders[name]; where != "" {
 		return s.fail("the header %s is set %s", name, where)
 	}
 	if !headerName.MatchString(name) {
 		return s.fail("%q is no name for a header", name)
 	}
-	for _, h := range v.header {
+	for _, h := range o.header {
 		if h.name == name {
 			return s.fail("the header %s stands here a second time", name)
 		}
 	}
-	v.header = append(v.header, header{name: name, value: t})
+	o.header = append(o.header, header{name: name, value: t})
 	return nil
 }
 
 // parseBasic keeps user and password apart until the options are known; bind joins and encodes them.
-func (p *parser) parseBasic(s *statement, v *variant) error {
+func (p *parser) parseBasic(s *statement, o *outline) error {
 	user, err := p.parseTemplate(s, s.words[1].text)
 	if err != nil {
 		return err
@@ -423,38 +468,38 @@ func (p *parser) parseBasic(s *statement, v *variant) error {
 		return err
 	}
 	pair := slices.Concat(user, template{{text: ":"}}, password)
-	if hole, bad := pair.holds("sms.", "message.", "attempt."); bad {
+	if hole, bad := pair.holds("sms.", "message.", "attempt.", tokenHole); bad {
 		return s.fail("{%s} has no place in a credential", hole)
 	}
-	if err := v.addHeader(s, "Authorization", pair); err != nil {
+	if err := o.addHeader(s, "Authorization", pair); err != nil {
 		return err
 	}
-	v.header[len(v.header)-1].basic = true
+	o.header[len(o.header)-1].basic = true
 	return nil
 }
 
-func (p *parser) parseBody(s *statement, v *variant) (err error) {
-	if v.body != noBody {
+func (p *parser) parseBody(s *statement, o *outline) (err error) {
+	if o.body != noBody {
 		return s.fail("a second body")
 	}
 	if len(s.words) > 2 || !s.opens {
 		return s.fail("write: %s [MEDIA/TYPE] { … }", s.first())
 	}
-	v.body = bodyKinds[s.first()]
-	v.mediaType = mediaTypes[v.body]
+	o.body = bodyKinds[s.first()]
+	o.mediaType = mediaTypes[o.body]
 	if len(s.words) == 2 {
-		v.mediaType = s.words[1].text
-		if _, _, err := mime.ParseMediaType(v.mediaType); err != nil || !strings.Contains(v.mediaType, "/") || v.body == multipartBody {
-			return s.fail("%q cannot be the media type of a %s body", v.mediaType, s.first())
+		o.mediaType = s.words[1].text
+		if _, _, err := mime.ParseMediaType(o.mediaType); err != nil || !strings.Contains(o.mediaType, "/") || o.body == multipartBody {
+			return s.fail("%q cannot be the media type of a %s body", o.mediaType, s.first())
 		}
 	}
-	if v.fields, err = p.parseFields(s.block, v.body); err != nil {
+	if o.fields, err = p.parseFields(s.block, o.body); err != nil {
 		return err
 	}
-	if len(v.fields) == 0 {
+	if len(o.fields) == 0 {
 		return s.fail("the body is empty")
 	}
-	if v.body == xmlBody && (len(v.fields) != 1 || v.fields[0].kind != object) {
+	if o.body == xmlBody && (len(o.fields) != 1 || o.fields[0].kind != object) {
 		return s.fail("an xml body has exactly one root element with a block")
 	}
 	return nil

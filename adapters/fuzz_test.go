@@ -19,7 +19,7 @@ func FuzzReply(f *testing.F) {
 		"reply text\naccepted status 200\naccepted matches ^OK\nid `id=(\\w+)`\nmessage `^Error \"(.*)\"$`",
 		"reply pairs ^\naccepted status 200\naccepted ok == 1\nid id\ncode err",
 	} {
-		x, err := define(f, "POST /\nform {\nt {sms.body}\n}", rules, nil).Prepare(f.Context(), saying("Hello World"), now)
+		x, err := define(f, "POST /\nform {\nt {sms.body}\n}", rules, nil).Prepare(f.Context(), saying("Hello World"), noToken, now)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func FuzzDefinition(f *testing.F) {
 	f.Add("a {\n}\n}")
 	f.Add("id `")
 	f.Fuzz(func(t *testing.T, source string) {
-		d, err := Parse("own", "own", 1, source)
+		d, err := parse("own", "own", 1, source)
 		if err != nil {
 			if !regexp.MustCompile(`^own:\d+: `).MatchString(err.Error()) {
 				t.Errorf("%v names no place", err)
@@ -76,7 +76,7 @@ func FuzzDefinition(f *testing.F) {
 		if err != nil {
 			return
 		}
-		x, err := a.Prepare(t.Context(), saying("Hello World"), now)
+		x, err := a.Prepare(t.Context(), saying("Hello World"), noToken, now)
 		if err != nil {
 			if refusal := (*sms.Refusal)(nil); !errors.As(err, &refusal) {
 				t.Errorf("%v is no refusal", err)
@@ -102,7 +102,7 @@ func FuzzEncode(f *testing.F) {
 			return
 		}
 		for _, a := range all {
-			x, err := a.Prepare(t.Context(), saying(body), now)
+			x, err := a.Prepare(t.Context(), saying(body), noToken, now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func FuzzEncode(f *testing.F) {
 				t.Errorf("%q arrived as %q", body, arrived)
 			}
 		}
-		x, err := markup.Prepare(t.Context(), saying(body), now)
+		x, err := markup.Prepare(t.Context(), saying(body), noToken, now)
 		if err != nil || strings.TrimSpace(body) == "" {
 			return
 		}

@@ -2,8 +2,6 @@ package adapters
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -29,7 +25,7 @@ func define(t testing.TB, send, around string, options map[string]string) *Adapt
 	if !strings.Contains(around, "base_url") {
 		around += "\nbase_url https://api.example.com"
 	}
-	d, err := Parse("own", "own", 1, around+"\nsend {\n"+send+"\n}")
+	d, err := parse("own", "own", 1, around+"\nsend {\n"+send+"\n}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +47,7 @@ func saying(body string) *sms.Message {
 // request prepares a message and returns the request and its body.
 func request(t testing.TB, a *Adapter, m *sms.Message) (*http.Request, string) {
 	t.Helper()
-	x, err := a.Prepare(context.Background(), m, now)
+	x, err := a.Prepare(context.Background(), m, noToken, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +85,7 @@ func TestBodies(t *testing.T) {
 	}
 	// Control characters cannot be written in XML; the message is refused for this adapter, not mangled.
 	a := define(t, "POST /\nxml {\nm {\nb {sms.body}\n}\n}", "", nil)
-	if _, err := a.Prepare(t.Context(), saying("a\x00b"), now); err == nil || err.Error() != "unsupported_content.unknown_content" {
+	if _, err := a.Prepare(t.Context(), saying("a\x00b"), noToken, now); err == nil || err.Error() != "unsupported_content.unknown_content" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -128,7 +124,7 @@ func TestNumberForms(t *testing.T) {
 		"nanp11": {"15551231234", "", "72227", "ACME"},
 	} {
 		for i, n := range []sms.Number{us, gb, short, acme} {
-			if got, ok := numberForms[form].write(n); got != want[i] || ok != (want[i] != "") {
+			if got, ok := numberFormNames[form].write(n); got != want[i] || ok != (want[i] != "") {
 				t.Errorf("%s: %s is written %q, want %q", form, n.Value, got, want[i])
 			}
 		}
@@ -140,13 +136,13 @@ func TestNumberForms(t *testing.T) {
 	m := saying("Hi")
 	m.To = gb
 	var refusal *sms.Refusal
-	if _, err := a.Prepare(t.Context(), m, now); !errors.As(err, &refusal) || refusal.Cause != sms.DestinationNotAllowed || !refusal.Cause.TryNext(refusal.ByProvider) {
+	if _, err := a.Prepare(t.Context(), m, noToken, now); !errors.As(err, &refusal) || refusal.Cause != sms.DestinationNotAllowed || !refusal.Cause.TryNext(refusal.ByProvider) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestVariantsAndLimits(t *testing.T) {
-	d, err := Parse("own", "own", 1, `
+	d, err := parse("own", "own", 1, `
 		base_url https://api.example.com
 		text max 5 septets
 		text replace "${" "$ {"
@@ -203,7 +199,7 @@ func TestVariantsAndLimits(t *testing.T) {
 	} {
 		m := saying(c.body)
 		m.Media = []string{"https://f/1"}[:c.media]
-		x, err := a.Prepare(t.Context(), m, now)
+		x, err := a.Prepare(t.Context(), m, noToken, now)
 		got := ""
 		var refusal *sms.Refusal
 		if errors.As(err, &refusal) {
@@ -221,7 +217,7 @@ func TestVariantsAndLimits(t *testing.T) {
 	only := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
 	m := saying("Hi")
 	m.Media = []string{"https://f/1"}
-	if _, err := only.Prepare(t.Context(), m, now); err == nil || err.Error() != "unsupported_content" {
+	if _, err := only.Prepare(t.Context(), m, noToken, now); err == nil || err.Error() != "unsupported_content" {
 		t.Errorf("media without a place: %v", err)
 	}
 }
@@ -279,7 +275,7 @@ func TestReplies(t *testing.T) {
 		{"reply pairs\naccepted status 200\naccepted ok == 1\nid id", "ok=1\nid = 5\n", 200, "accepted none 5 "},
 	} {
 		a := define(t, "POST /\nform {\nt {sms.body}\n}", c.rules, nil)
-		x, err := a.Prepare(t.Context(), saying("Hi"), now)
+		x, err := a.Prepare(t.Context(), saying("Hi"), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +300,7 @@ func TestTellMessage(t *testing.T) {
 		{"", `{"message":"Daily limit reached"}`, ""},
 	} {
 		a := define(t, "POST /\nbearer {option.key}\nform {\nt {sms.body}\n}", c.tell+"\n"+rules, map[string]string{"key": "the-secret"})
-		x, err := a.Prepare(t.Context(), saying("Hello World"), now)
+		x, err := a.Prepare(t.Context(), saying("Hello World"), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +315,7 @@ func TestTellMessage(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	a := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
-	x, err := a.Prepare(t.Context(), saying("Hi"), now)
+	x, err := a.Prepare(t.Context(), saying("Hi"), noToken, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -414,7 +410,7 @@ func TestRenderLines(t *testing.T) {
 		d.Next()
 		segment := d.NextSegment()
 		inner := segment[3 : len(segment)-1]
-		_, err := Parse("own", "Caddyfile", inner[0].Line, Render(inner))
+		_, err := parse("own", "Caddyfile", inner[0].Line, Render(inner))
 		line := strings.Count(source[:strings.Index(source, "optoin")], "\n") + 1
 		if want := fmt.Sprintf(`Caddyfile:%d: unknown word "optoin"`, line); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", before, err, want)
@@ -474,50 +470,6 @@ func TestRenderKeepsWords(t *testing.T) {
 	})
 }
 
-// The vector of AWS's own test suite: get-vanilla, signed for the service "service".
-// https://docs.aws.amazon.com/general/latest/gr/signature-v4-test-suite.html
-func TestAWSVector(t *testing.T) {
-	r, err := http.NewRequest(http.MethodGet, "https://example.amazonaws.com/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sign := awsV4([]string{"service", "us-east-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""})
-	if err := sign(r, nil, time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)); err != nil {
-		t.Fatal(err)
-	}
-	const want = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=host;x-amz-date, " +
-		"Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
-	if got := r.Header.Get("Authorization"); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-// What goes out to Amazon is what was signed, body and all.
-func TestAWSSignsTheRequest(t *testing.T) {
-	d, err := Builtin("aws_sns")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := d.Bind("", "", map[string]string{"region": "us-east-1", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "secret"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, body := request(t, a, saying("Hello"))
-	got := r.Header.Get("Authorization")
-	again := r.Clone(context.Background())
-	for _, h := range []string{"Authorization", "X-Amz-Date"} {
-		again.Header.Del(h)
-	}
-	sum := sha256.Sum256([]byte(body))
-	creds := aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "secret"}
-	if err := v4.NewSigner().SignHTTP(context.Background(), creds, again, hex.EncodeToString(sum[:]), "sns", "us-east-1", now); err != nil {
-		t.Fatal(err)
-	}
-	if want := again.Header.Get("Authorization"); got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
 // However a text is encoded, a server reads the same text.
 func TestEncodersKeepText(t *testing.T) {
 	kinds := map[string]*Adapter{}
@@ -531,7 +483,7 @@ func TestEncodersKeepText(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		body := rapid.StringN(1, 200, -1).Draw(t, "body")
 		for kind, a := range kinds {
-			x, err := a.Prepare(context.Background(), saying(body), now)
+			x, err := a.Prepare(context.Background(), saying(body), noToken, now)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -53,14 +53,14 @@ func TestLint(t *testing.T) {
 		{"/send", "send", "x:4: POST names a path that begins with /"},
 		{"bearer {option.key}", "header X-Key {option.key}\nheader X-Text {sms.body}", "x:6: {sms.body} has no place in a header"},
 		{"bearer {option.key}", "basic {option.key} {sms.to}", "x:5: {sms.to} has no place in a credential"},
-		{"bearer {option.key}", "bearer", "x:5: bearer has the wrong number of words behind it"},
+		{"bearer {option.key}", "bearer", "x:5: write: bearer TOKEN"},
 		{"https://api.example.com", "https://{sms.to}.example.com", "x:1: {sms.to} has no place in base_url"},
 		{"POST /send", "POST /send\nPOST /again", "x:5: a second method"},
 		{"POST /send", "GET /send", "GET has no body"},
 		{"POST /send", "", "x:3: say what to call: POST /path"},
 		{"POST /send", "POST /send\nfrom {sms.from}", `x:5: unknown word "from", did you mean form`},
 		{"json {", "json {\na b\n}\nform {", "a second body"},
-		{"send {", "send now {", "x:3: send takes a block and nothing else"},
+		{"send {", "send now {", "x:3: write: send { POST /path … }"},
 		{"reply json", "", "say how to read the reply before accepted"},
 		{"reply json", "reply yaml", "x:10: write: reply json, xml, text or pairs"},
 		{"reply json", "reply json\nreply xml", "x:11: reply stands here a second time"},
@@ -115,7 +115,7 @@ func TestLint(t *testing.T) {
 		{"POST /send", "POST /send/{sms.media.0}", "x:4: {sms.media.0} has no place in a path"},
 		{"POST /send", "POST /send\nquery {\na b\n}\nquery {\nc d\n}", "x:8: query stands here a second time"},
 		{"POST /send", "POST /send\nquery a b", "x:5: write: query { name value … }, line by line"},
-		{"POST /send", "POST /send\ntext max 5 octets\ntext max 6 octets", "x:6: text stands here a second time"},
+		{"POST /send", "POST /send\ntext max 5 octets\ntext max 6 octets", "x:6: text max stands here a second time"},
 		{"bearer {option.key}", "bearer {option.key}\nbasic a {option.key}", "x:6: the header Authorization stands here a second time"},
 		{"bearer {option.key}", "bearer {option.key}\nheader x-a b\nheader X-A c", "x:7: the header X-A stands here a second time"},
 		{"bearer {option.key}", "bearer {option.key}\nheader \"X A\" b", `x:6: "X A" is no name for a header`},
@@ -135,23 +135,38 @@ func TestLint(t *testing.T) {
 		{"reply json\naccepted status 200\nid id", "reply xml\naccepted status 200\nid count(//id)", `x:12: "count(//id)" is no XPath to an element or attribute`},
 		{"reply json\naccepted status 200\nid id", "reply xml\naccepted status 200\nid `//*[contains(1,2)]`", "is no XPath to an element or attribute: contains() function"},
 		{"reply json\naccepted status 200\nid id", "reply xml\naccepted status 200\nid //[", `x:12: "//[" is no XPath to an element or attribute`},
-		{"reply json\naccepted status 200\nid id", "reply text\naccepted status 200\nid (", `x:12: "(" is no pattern`},
+		{"reply json\naccepted status 200\nid id", "reply text\naccepted status 200\nid `(`", `x:12: "(" is no pattern`},
 		{"reply json", "reply json ^", "x:10: write: reply json, xml, text or pairs"},
 		{"id id", "id id\ncause busy 1 1", "x:13: code 1 stands here a second time"},
-		{"id id", "id id\ncause busy when", "x:13: write: cause PATH, then one of =="},
+		{"id id", "id id\ncause busy when", "x:13: write: cause NAME when PATH, then one of =="},
 		{"id id", "id id\nnumber e164\nnumber digits", "x:14: number stands here a second time"},
 		{"id id", "id id\nnumber sender e164\nnumber digits", "x:14: number stands here a second time"},
 		{"id id", "id id\ntext max 5 octets\ntext max 5 octets", "x:14: text max stands here a second time"},
 		{"id id", "id id\ntext max -5 octets", "x:13: write: text max N characters, septets, utf16 or octets"},
 		{"id id", "id id\nsource", "x:13: source takes one URL or quoted sentence"},
-		{"id id", "id id\ntoken {\n}", "x:13: token endpoints are not part of the language"},
+		{"id id", "id id\ntoken {\nPOST /t\n}", "x:13: say where the token stands in the reply: access PATH"},
+		{"id id", "id id\ntoken {\naccess t\n}", "x:13: say what to call: POST /path"},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\n}", "x:13: the token is used nowhere, write: bearer {token}"},
+		{"id id", "id id\ntoken", "x:13: write: token { POST /path … access PATH }"},
+		{"id id", "id id\ntoken x {\n}", "x:13: write: token { POST /path … access PATH }"},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\nwhen media\n}", `x:16: unknown word "when"`},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\nform {\na {sms.to}\n}\n}", "x:13: {sms.to} has no place in a token block"},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\nbearer {token}\n}", "x:13: {token} has no place in a token block"},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\naccess u\n}", "x:16: access stands here a second time"},
+		{"id id", "id id\ntoken {\nPOST /t\naccess t\nbase_url https://{sms.to}\n}", "x:16: {sms.to} has no place in base_url"},
+		{"bearer {option.key}", "bearer {option.key}\nheader X-Token {token}", "{token} is fetched nowhere"},
+		{"bearer {option.key}", "basic {option.key} {token}", "x:5: {token} has no place in a credential"},
+		{"bearer {option.key}", "bearer {option.key}\nnumber e164\nnumber digits", "x:7: number stands here a second time"},
+		{"id id", "id id\ntext max 5 octets 3 utf16", "x:13: write: text max N characters"},
+		{"reply json\naccepted status 200\nid id", "reply text\naccepted status 200\nid ^OK (\\S+)$", "x:12: a pattern stands in backticks"},
+		{"id id", "id id\ncause invalid_recipient matches foo", "x:13: write: cause invalid_recipient when PATH matches VALUE"},
 		{"id id", "id id {", "the braces do not match, one is not closed"},
 	} {
 		spoiled := strings.Replace(whole, c.old, c.new, 1)
 		if spoiled == whole {
 			t.Fatalf("%q is not in the definition", c.old)
 		}
-		_, err := Parse("x", "x", 1, spoiled)
+		_, err := parse("x", "x", 1, spoiled)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q for %q:\n  error %v\n  want  %s", c.new, c.old, err, c.want)
 			continue
@@ -164,12 +179,12 @@ func TestLint(t *testing.T) {
 		if _, scan := fmt.Sscanf(err.Error(), "x:%d:", &line); scan != nil {
 			t.Errorf("%v names no line", err)
 		}
-		_, later := Parse("x", "x", 101, spoiled)
+		_, later := parse("x", "x", 101, spoiled)
 		if want := strings.Replace(err.Error(), fmt.Sprintf("x:%d:", line), fmt.Sprintf("x:%d:", line+100), 1); later.Error() != want {
 			t.Errorf("in line 101: %v, want %s", later, want)
 		}
 	}
-	if _, err := Parse("x", "x", 1, whole); err != nil {
+	if _, err := parse("x", "x", 1, whole); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"", "X", "a b", "a.b", "a-b"} {
@@ -210,5 +225,18 @@ func TestCheck(t *testing.T) {
 	}
 	if _, err := Builtin("../twilio"); err == nil {
 		t.Error("a name is a path")
+	}
+}
+
+// A definition that forgets the recipient or the text would send nothing that anybody wants.
+func TestForgotten(t *testing.T) {
+	for lacking, want := range map[string]string{
+		"to {sms.to}":     "x:6: this request never says {sms.body}",
+		"text {sms.body}": "x:6: this request never says {sms.to}",
+	} {
+		_, err := Parse("x", "x", 4, "base_url https://x\n\nsend {\nPOST /\nform {\n"+lacking+"\n}\n}\nreply json\naccepted status 200\nid id")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", lacking, err, want)
+		}
 	}
 }

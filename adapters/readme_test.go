@@ -41,7 +41,7 @@ func TestReadme(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if _, err := a.Prepare(t.Context(), saying("Hello"), now); err != nil {
+		if _, err := a.Prepare(t.Context(), saying("Hello"), noToken, now); err != nil {
 			t.Errorf("README.md:%d: %v", line, err)
 		}
 	}
@@ -50,8 +50,8 @@ func TestReadme(t *testing.T) {
 	}
 
 	var words []string
-	for _, kind := range [][]string{definitionWords, sendWords, methods, operators, slices.Collect(maps.Keys(numberForms)), slices.Collect(maps.Keys(comparisons)),
-		slices.Collect(maps.Keys(replyKinds)), slices.Collect(maps.Keys(signers)), {"characters", "septets", "utf16", "octets", "media", "unicode", "alphanumeric"}} {
+	for _, kind := range [][]string{definitionWords, requestWords, tokenWords, methods, operators, slices.Collect(maps.Keys(numberFormNames)), slices.Collect(maps.Keys(comparisons)),
+		slices.Collect(maps.Keys(replyKinds)), slices.Collect(maps.Keys(signers)), {"when", "{token}", "characters", "septets", "utf16", "octets", "media", "unicode", "alphanumeric"}} {
 		words = append(words, kind...)
 	}
 	for hole := range holes {

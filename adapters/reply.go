@@ -57,7 +57,7 @@ type path struct {
 // predicate is a condition on a reply.
 type predicate struct {
 	path   path
-	of     string // id, code or message instead of a path; status
+	of     string // id, code, message, status or the whole body instead of a path
 	every  bool
 	op     string
 	values []string
@@ -157,7 +157,7 @@ func (r *reply) parsePaths(s *statement) ([]path, error) {
 	}
 	var paths []path
 	for _, w := range s.args() {
-		p, err := r.parsePath(s, w.text)
+		p, err := r.parsePath(s, w.text, w.quoted)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (r *reply) parsePaths(s *statement) ([]path, error) {
 	return paths, nil
 }
 
-func (r *reply) parsePath(s *statement, w string) (p path, err error) {
+func (r *reply) parsePath(s *statement, w string, quoted bool) (p path, err error) {
 	p.text = w
 	switch r.kind {
 	case xmlReply:
@@ -174,6 +174,9 @@ func (r *reply) parsePath(s *statement, w string) (p path, err error) {
 			return p, s.fail("%q is no XPath to an element or attribute: %v", w, err)
 		}
 	case textReply:
+		if !quoted {
+			return p, s.fail("a pattern stands in backticks: `%s`", w)
+		}
 		if p.regex, err = regexp.Compile(w); err != nil {
 			return p, s.fail("%q is no pattern: %v", w, err)
 		}
@@ -239,22 +242,29 @@ func parseStatuses(s *statement, words []word) (ranges []statusRange, err error)
 	return ranges, nil
 }
 
+// wholeBody is what a predicate without a path is about.
+const wholeBody = "body"
+
 // parsePredicate reads: PATH OPERATOR [VALUE…], where PATH may be id, code or message as the definition finds them,
-// status with statuses behind it, or, in a text reply, missing for the whole text.
+// status with statuses behind it, or missing for the whole body as a text, of whatever kind it is.
 func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	var p predicate
+	subject := "accepted PATH"
+	if s.first() == "cause" {
+		subject = "cause NAME when PATH"
+	}
 	if len(w) > 1 && w[0].text == "status" && !slices.Contains(operators, w[1].text) {
 		ranges, err := parseStatuses(s, w[1:])
 		return &predicate{of: "status", status: ranges}, err
 	}
-	if len(w) > 0 && r.kind == textReply && slices.Contains(operators, w[0].text) {
-		p.path = path{regex: regexp.MustCompile(`(?s)^.*$`)}
+	if len(w) > 0 && !w[0].quoted && slices.Contains(operators, w[0].text) {
+		p.of = wholeBody
 	} else if len(w) > 0 {
 		if first := w[0]; !first.quoted && (first.text == "id" || first.text == "code" || first.text == "message") {
 			p.of = first.text
 		} else {
 			var err error
-			if p.path, err = r.parsePath(s, first.text); err != nil {
+			if p.path, err = r.parsePath(s, first.text, first.quoted); err != nil {
 				return nil, err
 			}
 		}
@@ -264,7 +274,7 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 		p.every, w = true, w[1:]
 	}
 	if len(w) == 0 || !slices.Contains(operators, w[0].text) || w[0].text == "every" {
-		return nil, s.fail("write: %s PATH, then one of %s%s", s.first(), strings.Join(operators, " "), hashHint(s))
+		return nil, s.fail("write: %s, then one of %s%s", subject, strings.Join(operators[:len(operators)-1], " "), hashHint(s))
 	}
 	p.op = w[0].text
 	for _, v := range w[1:] {
@@ -312,6 +322,9 @@ func (r *reply) parseCause(s *statement) error {
 		}
 	} else {
 		for _, w := range args[1:] {
+			if slices.Contains(operators, w.text) && !w.quoted {
+				return s.fail("write: cause %s when PATH %s VALUE", c, w.text)
+			}
 			if slices.Contains(rule.codes, w.text) {
 				return s.fail("code %s stands here a second time", w.text)
 			}
@@ -346,20 +359,14 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 	}
 	doc := r.open(a)
 	if doc == nil {
-		out.Detail = "the reply is cut off or is no " + r.kind.String()
-		return failed(out, statusCause(a.status, success), a)
+		return r.readOther(a, out)
 	}
 	out.ID = firstOf(doc, r.id)
 	shape := false
 	if !statusFits || r.asksForWords {
 		shape = r.findWords(doc, a, &out)
 	}
-	fits, said := true, false
-	for i := range r.accepted {
-		holds, present := r.accepted[i].holds(doc, &out)
-		fits = fits && holds
-		said = said || !holds && present
-	}
+	fits, said := r.accepts(doc, a, &out)
 	if statusFits && fits {
 		out.Outcome, out.Code, out.Detail = sms.Accepted, "", ""
 		if r.generated {
@@ -376,13 +383,49 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 			return failed(out, rule.cause, a)
 		}
 		if rule.when != nil {
-			if holds, _ := rule.when.holds(doc, &out); holds {
+			if holds, _ := rule.when.holds(doc, a, &out); holds {
 				return failed(out, rule.cause, a)
 			}
 		}
 	}
 	// Inside a 2xx only a reply that clearly says no is a refusal: what it lacks says nothing.
 	return failed(out, statusCause(a.status, success && !(statusFits && (shape || said))), a)
+}
+
+// readOther says what an answer means that is cut off or not of the kind it should be. Errors often are of another kind
+// than successes; of such an answer the status counts, and its words as a whole. A 2xx of another kind is always unknown,
+// and a 5xx unless its words say otherwise: it may come from anybody on the way.
+func (r *reply) readOther(a answer, out sms.Receipt) sms.Receipt {
+	out.Detail = "the reply is cut off or is no " + r.kind.String()
+	if a.status >= 200 && a.status < 300 {
+		return failed(out, sms.Unknown, a)
+	}
+	if words := bytes.TrimSpace(a.body); a.whole && len(words) > 0 && words[0] != '<' {
+		out.Detail = string(words)
+	}
+	for _, rule := range r.causes {
+		if rule.when == nil || rule.when.of == "status" && a.status >= 500 || rule.when.of == wholeBody && !a.whole {
+			continue
+		}
+		if rule.when.of == "status" || rule.when.of == wholeBody {
+			if holds, _ := rule.when.holds(nil, a, &out); holds {
+				return failed(out, rule.cause, a)
+			}
+		}
+	}
+	return failed(out, sms.CauseOfStatus(a.status), a)
+}
+
+// accepts reports whether all predicates of an acceptance hold. If not, said reports whether that is because of what
+// the reply says, not of what it lacks.
+func (r *reply) accepts(doc document, a answer, found *sms.Receipt) (fits, said bool) {
+	fits = true
+	for i := range r.accepted {
+		holds, present := r.accepted[i].holds(doc, a, found)
+		fits = fits && holds
+		said = said || !holds && present
+	}
+	return fits, said
 }
 
 // findWords looks for code and message, which an acceptance does not need, and reports whether there are any.
@@ -396,6 +439,7 @@ func (r *reply) findWords(doc document, a answer, out *sms.Receipt) bool {
 	return shape
 }
 
+// statusCause is the cause that the status names, unless all is unclear.
 func statusCause(status int, unclear bool) sms.Cause {
 	if unclear {
 		return sms.Unknown
@@ -425,12 +469,14 @@ func retryAfter(h http.Header) time.Duration {
 
 // holds evaluates a predicate. If it does not hold, present reports whether that is because of what the reply says,
 // not of what it lacks.
-func (p *predicate) holds(doc document, found *sms.Receipt) (holds, present bool) {
+func (p *predicate) holds(doc document, a answer, found *sms.Receipt) (holds, present bool) {
 	if p.of == "status" {
-		return inRanges(p.status, found.Status), true
+		return inRanges(p.status, a.status), true
 	}
 	var values []string
 	switch p.of {
+	case wholeBody:
+		values = oneOrNone(string(bytes.TrimSpace(a.body)))
 	case "id":
 		values = oneOrNone(found.ID)
 	case "code":

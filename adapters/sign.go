@@ -2,16 +2,25 @@ package adapters
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
 // signature is a sign line: the name of a signer and its arguments.
@@ -28,9 +37,11 @@ type signer func(r *http.Request, body []byte, now time.Time) error
 var signers = map[string]struct {
 	least, most int
 	usage       string
-	make        func(args []string) signer
+	make        func(args []string) (signer, error)
 }{
-	"aws_v4": {4, 5, "SERVICE REGION ACCESS_KEY_ID SECRET_ACCESS_KEY [SESSION_TOKEN]", awsV4},
+	"aws_v4":     {4, 5, "SERVICE REGION ACCESS_KEY_ID SECRET_ACCESS_KEY [SESSION_TOKEN]", awsV4},
+	"azure_hmac": {1, 1, "ACCESS_KEY", azureHMAC},
+	"zadarma":    {2, 2, "KEY SECRET", zadarma},
 }
 
 func (p *parser) parseSign(s *statement) (*signature, error) {
@@ -51,7 +62,7 @@ func (p *parser) parseSign(s *statement) (*signature, error) {
 		if err != nil {
 			return nil, err
 		}
-		if hole, bad := t.holds("sms.", "message.", "attempt."); bad {
+		if hole, bad := t.holds("sms.", "message.", "attempt.", tokenHole); bad {
 			return nil, s.fail("{%s} has no place in a credential", hole)
 		}
 		sig.args = append(sig.args, t)
@@ -59,7 +70,7 @@ func (p *parser) parseSign(s *statement) (*signature, error) {
 	return sig, nil
 }
 
-func (s *signature) bind(options map[string]string) signer {
+func (s *signature) bind(options map[string]string) (signer, error) {
 	args := make([]string, signers[s.scheme].most)
 	for i, t := range s.args {
 		if bound, ok := t.bind(options); ok {
@@ -69,14 +80,82 @@ func (s *signature) bind(options map[string]string) signer {
 	return signers[s.scheme].make(args)
 }
 
-// awsV4 signs with AWS Signature Version 4.
+// awsV4 signs with AWS Signature Version 4. Without a key the credentials are those of the machine: environment, shared
+// configuration, container or instance role, looked for when the first message is sent.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
-func awsV4(args []string) signer {
-	service, region := args[0], args[1]
-	credentials := aws.Credentials{AccessKeyID: args[2], SecretAccessKey: args[3], SessionToken: args[4]}
+func awsV4(args []string) (signer, error) {
+	service, region, id, secret, session := args[0], args[1], args[2], args[3], args[4]
+	if (id == "") != (secret == "") {
+		return nil, errors.New("give both the access key id and its secret, or none to use the machine's own credentials")
+	}
+	var source aws.CredentialsProvider = credentials.NewStaticCredentialsProvider(id, secret, session)
+	if id == "" {
+		source = aws.NewCredentialsCache(aws.CredentialsProviderFunc(machineCredentials))
+	}
 	v := v4.NewSigner()
 	return func(r *http.Request, body []byte, now time.Time) error {
+		// Not the request's own context: whoever traces the request would take the search for it.
+		ctx, cancel := context.Background(), func() {}
+		if end, ok := r.Context().Deadline(); ok {
+			ctx, cancel = context.WithDeadline(ctx, end)
+		}
+		defer cancel()
+		key, err := source.Retrieve(ctx)
+		if err != nil {
+			return errNoCredentials
+		}
 		sum := sha256.Sum256(body)
-		return v.SignHTTP(context.Background(), credentials, r, hex.EncodeToString(sum[:]), service, region, now)
+		return v.SignHTTP(ctx, key, r, hex.EncodeToString(sum[:]), service, region, now)
+	}, nil
+}
+
+// errNoCredentials says that the machine has no credentials. The reason may quote what it has, so it is not told.
+var errNoCredentials = errors.New("no AWS credentials on this machine")
+
+func machineCredentials(ctx context.Context) (aws.Credentials, error) {
+	c, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
 	}
+	return c.Credentials.Retrieve(ctx)
+}
+
+// azureHMAC signs as Azure Communication Services ask for.
+// https://learn.microsoft.com/en-us/azure/azure-communication-services/tutorials/hmac-header-tutorial
+func azureHMAC(args []string) (signer, error) {
+	key, err := base64.StdEncoding.DecodeString(args[0])
+	if err != nil || len(key) == 0 {
+		return nil, errors.New("the access key is no base64")
+	}
+	return func(r *http.Request, body []byte, now time.Time) error {
+		sum := sha256.Sum256(body)
+		date, content := now.UTC().Format(http.TimeFormat), base64.StdEncoding.EncodeToString(sum[:])
+		mac := hmac.New(sha256.New, key)
+		fmt.Fprintf(mac, "%s\n%s\n%s;%s;%s", r.Method, r.URL.RequestURI(), date, r.URL.Host, content)
+		r.Header.Set("X-Ms-Date", date)
+		r.Header.Set("X-Ms-Content-Sha256", content)
+		r.Header.Set("Authorization", "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		return nil
+	}, nil
+}
+
+// zadarma signs the path and the parameters of query and form, in the order of their names and encoded as PHP does. The
+// digest is written in hexadecimal first and that in base64.
+// https://github.com/zadarma/user-api-v1/blob/master/lib/Client.php
+func zadarma(args []string) (signer, error) {
+	key, secret := args[0], args[1]
+	return func(r *http.Request, body []byte, _ time.Time) error {
+		params := r.URL.Query()
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return err
+		}
+		maps.Copy(params, form)
+		sorted := strings.ReplaceAll(params.Encode(), "~", "%7E")
+		sum := md5.Sum([]byte(sorted))
+		mac := hmac.New(sha1.New, []byte(secret))
+		fmt.Fprintf(mac, "%s%s%x", r.URL.EscapedPath(), sorted, sum)
+		r.Header.Set("Authorization", key+":"+base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString(mac.Sum(nil)))))
+		return nil
+	}, nil
 }

@@ -50,6 +50,7 @@ type vars struct {
 	message  *sms.Message
 	to, from string // in the writing of this provider
 	text     string // with the definition's replacements
+	token    sms.Hidden
 	now      time.Time
 	placed   cargo // what stands in the request so far
 }
@@ -60,7 +61,7 @@ func (v *vars) media() []string {
 	return v.message.Media
 }
 
-// holes are all holes but {option.NAME}, {sms.media} and {sms.media.N}.
+// holes are all holes but {option.NAME}, {token}, {sms.media} and {sms.media.N}.
 var holes = map[string]filler{
 	"sms.to":             func(v *vars) string { return v.to },
 	"sms.from":           func(v *vars) string { return v.from },
@@ -102,6 +103,7 @@ func disposition(v *vars) string {
 const (
 	mediaHole  = "sms.media"
 	optionHole = "option."
+	tokenHole  = "token"
 )
 
 // maxHole is longer than any hole.
@@ -164,11 +166,15 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 	if option, ok := strings.CutPrefix(name, optionHole); ok {
 		for i := range p.def.Options {
 			if p.def.Options[i].Name == option {
-				p.used[option] = true
+				p.used[name] = true
 				return part{hole: name}, nil
 			}
 		}
 		return part{}, s.fail("{%s} names no option of this definition, write: option %s", name, option)
+	}
+	if name == tokenHole {
+		p.used[name] = true
+		return part{hole: name, fill: func(v *vars) string { return v.token.Reveal() }}, nil
 	}
 	if fill, ok := holes[name]; ok {
 		h := part{hole: name, fill: fill}
@@ -198,10 +204,10 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 		"host", "labels.", "method", "orig_", "path", "port", "query", "re.", "remote", "request_id", "resp.", "rp.", "scheme", "upstream_", "uri",
 	} {
 		if strings.HasPrefix(name, foreign) {
-			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*} and {attempt.*}", name)
+			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", name)
 		}
 	}
-	known := []string{mediaHole}
+	known := []string{mediaHole, tokenHole}
 	for h := range holes {
 		known = append(known, h)
 	}
@@ -284,149 +290,6 @@ func (t template) holds(names ...string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// condition decides whether a variant or a group of members takes part.
-type condition struct {
-	negated bool
-	hole    filler // of a value that must not be empty
-	unicode bool
-	media   bool
-	alpha   bool // the sender is alphanumeric
-	unit    text.Unit
-	compare func(length, limit int) bool
-	limit   int
-}
-
-var comparisons = map[string]func(a, b int) bool{
-	"<=": func(a, b int) bool { return a <= b },
-	"<":  func(a, b int) bool { return a < b },
-	">=": func(a, b int) bool { return a >= b },
-	">":  func(a, b int) bool { return a > b },
-}
-
-// parseCondition reads what stands behind when: [no] media, unicode, alphanumeric or {hole}, or UNIT <= N.
-func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
-	var c condition
-	if len(words) > 1 && words[0].text == "no" {
-		c.negated, words = true, words[1:]
-	}
-	switch {
-	case len(words) == 1 && words[0].text == "media":
-		c.media = true
-		return c, nil
-	case len(words) == 1 && words[0].text == "unicode":
-		c.unicode = true
-		return c, nil
-	case len(words) == 1 && words[0].text == "alphanumeric":
-		c.alpha = true
-		return c, nil
-	case len(words) == 1 && strings.HasPrefix(words[0].text, "{"):
-		t, err := p.parseTemplate(s, words[0].text)
-		if err != nil {
-			return c, err
-		}
-		if len(t) == 1 && t[0].fill != nil {
-			c.hole = t[0].fill
-			return c, nil
-		}
-	case len(words) == 3 && !c.negated:
-		unit, ok := text.ParseUnit(words[0].text)
-		limit, err := strconv.Atoi(words[2].text)
-		if c.unit, c.limit, c.compare = unit, limit, comparisons[words[1].text]; ok && err == nil && c.compare != nil {
-			return c, nil
-		}
-	}
-	return c, s.fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160")
-}
-
-// isLength reports whether the condition is about the length of the text.
-func (c *condition) isLength() bool { return c.compare != nil }
-
-func (c *condition) holds(v *vars) bool {
-	ok := false
-	switch {
-	case c.media:
-		ok = len(v.message.Media) > 0
-	case c.alpha:
-		ok = v.message.From.Kind == sms.Alphanumeric
-	case c.unicode:
-		ok = !text.IsGSM(v.text)
-	case c.hole != nil:
-		ok = c.hole(v) != ""
-	default:
-		ok = c.compare(text.Length(v.text, c.unit), c.limit)
-	}
-	return ok != c.negated
-}
-
-// limit is the longest text of a definition or variant.
-type limit struct {
-	max  int
-	unit text.Unit
-}
-
-// parseLimit reads: text max N UNIT.
-func parseLimit(s *statement) (limit, error) {
-	if a := s.args(); len(a) == 3 && a[0].text == "max" {
-		n, err := strconv.Atoi(a[1].text)
-		if unit, ok := text.ParseUnit(a[2].text); ok && err == nil && n > 0 {
-			return limit{n, unit}, nil
-		}
-	}
-	return limit{}, s.fail("write: text max N characters, septets, utf16 or octets; or: text replace OLD NEW")
-}
-
-// check refuses a text that is too long and says by how much.
-func (l limit) check(body string) *sms.Refusal {
-	if l.max == 0 {
-		return nil
-	}
-	if n := text.Length(body, l.unit); n > l.max {
-		unit := "characters"
-		if l.unit == text.Octets {
-			unit = "bytes"
-		}
-		return sms.RefuseAs(sms.TooLong, sms.TextTooLong,
-			"length", strconv.Itoa(n), "unit", unit, "limit", strconv.Itoa(l.max))
-	}
-	return nil
-}
-
-// numberForm is how a provider writes telephone numbers.
-type numberForm uint8
-
-const (
-	e164 numberForm = iota
-	digits
-	doubleZero
-	nanp10
-	nanp11
-)
-
-var numberForms = map[string]numberForm{"e164": e164, "digits": digits, "00": doubleZero, "nanp10": nanp10, "nanp11": nanp11}
-
-// write writes a number; short codes and alphanumeric senders stay as they are. What the form cannot express is
-// refused, not guessed.
-func (f numberForm) write(n sms.Number) (string, bool) {
-	if n.Kind != sms.Phone {
-		return n.Value, true
-	}
-	switch f {
-	case digits:
-		return n.Value[1:], true
-	case doubleZero:
-		return "00" + n.Value[1:], true
-	case nanp10, nanp11:
-		if len(n.Value) != 12 || n.Value[1] != '1' {
-			return "", false
-		}
-		if f == nanp10 {
-			return n.Value[2:], true
-		}
-		return n.Value[1:], true
-	}
-	return n.Value, true
 }
 
 // checkOption refuses option values that could break out of a header or a URL.

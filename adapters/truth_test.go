@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
@@ -49,7 +48,7 @@ func TestNothingGetsLost(t *testing.T) {
 		for i := range c.media {
 			m.Media = append(m.Media, fmt.Sprintf("https://files.example.com/%d.jpg", i))
 		}
-		x, err := define(t, "POST /\n"+c.send, "", nil).Prepare(t.Context(), m, now)
+		x, err := define(t, "POST /\n"+c.send, "", nil).Prepare(t.Context(), m, noToken, now)
 		if got := causeOf(err); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
@@ -85,7 +84,7 @@ func TestReasons(t *testing.T) {
 		"when no {sms.from}\nPOST /\nform {\nt {sms.body}\n}":                 "unsupported_content",
 		"when {sms.from}\ntext max 3 octets\nPOST /\nform {\nt {sms.body}\n}": "too_long",
 	} {
-		_, err := define(t, send, "", nil).Prepare(t.Context(), saying("Hello"), now)
+		_, err := define(t, send, "", nil).Prepare(t.Context(), saying("Hello"), noToken, now)
 		if got := causeOf(err); got != want {
 			t.Errorf("%q: %s, want %s", send, got, want)
 		}
@@ -93,7 +92,7 @@ func TestReasons(t *testing.T) {
 	for _, to := range []sms.Number{{}, {Value: "ACME 1", Kind: sms.Alphanumeric}} {
 		m := saying("Hello")
 		m.To = to
-		_, err := define(t, "POST /\nform {\nt {sms.body}\nto {sms.to}\n}", "", nil).Prepare(t.Context(), m, now)
+		_, err := define(t, "POST /\nform {\nt {sms.body}\nto {sms.to}\n}", "", nil).Prepare(t.Context(), m, noToken, now)
 		if got := causeOf(err); got != "invalid_recipient" {
 			t.Errorf("%q: %s", to.Value, got)
 		}
@@ -108,7 +107,7 @@ func TestPathSegments(t *testing.T) {
 	} {
 		m := saying("Hello")
 		m.Disposition.ID = id
-		x, err := a.Prepare(t.Context(), m, now)
+		x, err := a.Prepare(t.Context(), m, noToken, now)
 		if got := ""; err == nil {
 			if got = x.Request.URL.EscapedPath(); got != want || x.Request.URL.RawQuery != "" {
 				t.Errorf("%q: %s, want %s", id, got, want)
@@ -117,7 +116,7 @@ func TestPathSegments(t *testing.T) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
-	d, err := Parse("own", "own", 1, "option account\nbase_url https://x\nsend {\nPOST /{option.account}/m\nform {\nt {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
+	d, err := parse("own", "own", 1, "option account\nbase_url https://x\nsend {\nPOST /{option.account}/m\nform {\nt {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +134,7 @@ func TestPathSegments(t *testing.T) {
 
 // Typed holes are numbers or nothing: neither an option nor a number with zeros in front changes what the JSON says.
 func TestIntegers(t *testing.T) {
-	d, err := Parse("own", "own", 1, "option n\nbase_url https://x\nsend {\nPOST /\njson {\nn int {option.n}\nto int {sms.to}\nt {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
+	d, err := parse("own", "own", 1, "option n\nbase_url https://x\nsend {\nPOST /\njson {\nn int {option.n}\nto int {sms.to}\nt {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,14 +151,14 @@ func TestIntegers(t *testing.T) {
 	}
 	m := saying("Hi")
 	m.To = sms.Number{Value: "0123", Kind: sms.ShortCode}
-	if _, err := a.Prepare(t.Context(), m, now); causeOf(err) != "unsupported_content" {
+	if _, err := a.Prepare(t.Context(), m, noToken, now); causeOf(err) != "unsupported_content" {
 		t.Errorf("0123 is written as a number: %v", err)
 	}
 }
 
 // A variant may be answered in another form than the others.
 func TestVariantReply(t *testing.T) {
-	d, err := Parse("own", "own", 1, `
+	d, err := parse("own", "own", 1, `
 		base_url https://x
 		send {
 			when unicode
@@ -206,7 +205,7 @@ func TestVariantReply(t *testing.T) {
 		{"Hi", 202, "OK", "unknown unknown "},
 		{"Hi", 400, `{"message":"no credit"}`, "refused no_credit "},
 	} {
-		x, err := a.Prepare(t.Context(), saying(c.text), now)
+		x, err := a.Prepare(t.Context(), saying(c.text), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +235,7 @@ func TestQuotations(t *testing.T) {
 		hidden[name+" in base64"] = base64.StdEncoding.EncodeToString([]byte(value))
 	}
 	read := func(text, reply string) sms.Receipt {
-		x, err := a.Prepare(t.Context(), saying(text), now)
+		x, err := a.Prepare(t.Context(), saying(text), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +289,7 @@ func TestIDs(t *testing.T) {
 		`{"id":"x-Greetings-x"}`:                    "",
 		`{"id":"` + strings.Repeat("1", 129) + `"}`: "",
 	} {
-		x, err := a.Prepare(t.Context(), saying("Greetings from here"), now)
+		x, err := a.Prepare(t.Context(), saying("Greetings from here"), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -318,11 +317,11 @@ func TestNothingInsidePrints(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := saying(canary)
-		sent, err := a.Prepare(t.Context(), m, now)
+		sent, err := a.Prepare(t.Context(), m, noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, refused := a.Prepare(t.Context(), &sms.Message{Body: sms.Hide(canary)}, now)
+		_, refused := a.Prepare(t.Context(), &sms.Message{Body: sms.Hide(canary)}, noToken, now)
 		_, badOption := d.Bind("", x.BaseURL, map[string]string{"canary-of-a-name": "canary-of-a-value"})
 		_, badURL := d.Bind("", "canary-of-a-url://", options)
 		var out bytes.Buffer
@@ -351,7 +350,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := exchanges(t, name)[0].adapter(t, d)
-		x, err := a.Prepare(t.Context(), saying("plain"), now)
+		x, err := a.Prepare(t.Context(), saying("plain"), noToken, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +384,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		).Draw(t, "text")
 		name := rapid.SampledFrom(Names()).Draw(t, "adapter")
 		f := fixtures[name]
-		x, err := f.adapter.Prepare(t.Context(), saying(text), now)
+		x, err := f.adapter.Prepare(t.Context(), saying(text), noToken, now)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -393,24 +392,4 @@ func TestTextStaysInItsPlace(t *testing.T) {
 			t.Fatalf("%s: %q changes %s", name, text, diff)
 		}
 	})
-}
-
-// The vector post-x-www-form-urlencoded of AWS's test suite: a form is signed with its media type and its bytes.
-// https://docs.aws.amazon.com/general/latest/gr/signature-v4-test-suite.html
-func TestAWSFormVector(t *testing.T) {
-	const body = "Param1=value1"
-	r, err := http.NewRequest(http.MethodPost, "https://example.amazonaws.com/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	sign := awsV4([]string{"service", "us-east-1", "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""})
-	if err := sign(r, []byte(body), time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC)); err != nil {
-		t.Fatal(err)
-	}
-	const want = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, SignedHeaders=content-type;host;x-amz-date, " +
-		"Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a"
-	if got := r.Header.Get("Authorization"); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
 }

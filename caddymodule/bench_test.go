@@ -21,7 +21,7 @@ func (s *site) message(t testing.TB, r *http.Request) {
 		t.Fatal("no recipient")
 	}
 	m := &sms.Message{ID: "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10", To: to, Body: request.Body}
-	sent, err := s.deliverer.Routes[0].Adapter.Prepare(context.Background(), m, time.Now())
+	sent, err := s.deliverer.Routes[0].Adapter.Prepare(context.Background(), m, sms.Hidden{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

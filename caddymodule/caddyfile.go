@@ -45,6 +45,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //
 //		timeout         <duration>
 //		attempt_timeout <duration>
+//		max_parts       <number>
 //		transport <module> {
 //			...
 //		}
@@ -101,12 +102,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "param":
 			err = h.unmarshalParam(d)
 		case "max_size":
-			var text string
-			if err = one(d, &text); err == nil {
-				if h.MaxSize, err = strconv.ParseInt(text, 10, 64); err != nil || h.MaxSize <= 0 {
-					err = d.Errf("max_size takes a number of bytes, such as 262144")
-				}
-			}
+			h.MaxSize, err = positive(d, "a number of bytes, such as 262144")
+		case "max_parts":
+			var n int64
+			n, err = positive(d, "a number of messages, such as 10")
+			h.MaxParts = int(n)
 		case "legacy":
 			h.Legacy, err = true, none(d)
 		case "access_log":
@@ -133,7 +133,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 var words = []string{
-	"user", "default_region", "adapter", "define", "timeout", "attempt_timeout", "transport", "param", "path",
+	"user", "default_region", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -151,6 +151,20 @@ func one(d *caddyfile.Dispenser, into *string) error {
 		return d.Errf("%s takes exactly one value", word)
 	}
 	return nil
+}
+
+// positive reads exactly one whole number of at least 1.
+func positive(d *caddyfile.Dispenser, what string) (int64, error) {
+	word := d.Val()
+	var text string
+	if err := one(d, &text); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	if err != nil || n < 1 {
+		return 0, d.Errf("%s takes %s", word, what)
+	}
+	return n, nil
 }
 
 func none(d *caddyfile.Dispenser) error {

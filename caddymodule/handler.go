@@ -3,6 +3,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,6 +71,10 @@ type Handler struct {
 	// AttemptTimeout is the budget of one request to a provider. Default: `10s`.
 	AttemptTimeout caddy.Duration `json:"attempt_timeout,omitempty"`
 
+	// MaxParts is in how many messages a text is sent at most that is longer than a provider's longest; beyond it the
+	// text is refused. Default: 10.
+	MaxParts int `json:"max_parts,omitempty"`
+
 	// Params adds names to those under which the parameters of a request are known, such as `{"sms_to": ["dst"]}`.
 	// The parameters are `user`, `password`, `sender`, `sms_to`, `sms_body`, `content_type`,
 	// `disposition_notification`, `smart` and `installid`.
@@ -101,6 +106,7 @@ type Handler struct {
 	users     users.Users
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
+	accounts  []any // keys of what this handler has taken from the pool of tokens
 	phrases   *phrases
 	hinted    *sync.Map // which hints were logged already, a bit each, by user
 	logger    *zap.Logger
@@ -190,14 +196,14 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if h.MaxParts < 0 {
+		return errors.New("max_parts is at least 1")
+	}
 	h.deliverer = &delivery.Deliverer{
-		Timeout: time.Duration(h.Timeout), AttemptTimeout: time.Duration(h.AttemptTimeout), NotSent: isDialError,
-	}
-	if h.Timeout == 0 {
-		h.deliverer.Timeout = delivery.DefaultTimeout
-	}
-	if h.AttemptTimeout == 0 {
-		h.deliverer.AttemptTimeout = delivery.DefaultAttemptTimeout
+		Timeout:        cmp.Or(time.Duration(h.Timeout), delivery.DefaultTimeout),
+		AttemptTimeout: cmp.Or(time.Duration(h.AttemptTimeout), delivery.DefaultAttemptTimeout),
+		MaxParts:       cmp.Or(h.MaxParts, delivery.DefaultMaxParts),
+		NotSent:        isDialError,
 	}
 	own, err := parseDefinitions(h.Definitions)
 	if err != nil {
@@ -214,9 +220,39 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
 		}
 		names = append(names, adapter.Name)
-		h.deliverer.Routes = append(h.deliverer.Routes, delivery.Route{Adapter: adapter, Transport: transport})
+		route := delivery.Route{Adapter: adapter, Transport: transport}
+		if adapter.NeedsToken() {
+			route.Tokens = h.takeTokens(adapter)
+		}
+		h.deliverer.Routes = append(h.deliverer.Routes, route)
 	}
 	return nil
+}
+
+// tokens holds the tokens of all accounts, over reloads too.
+var tokens = caddy.NewUsagePool()
+
+// account is what the pool holds.
+type account struct{ *delivery.Tokens }
+
+// Destruct implements caddy.Destructor.
+func (account) Destruct() error { return nil }
+
+func (h *Handler) takeTokens(a *adapters.Adapter) *delivery.Tokens {
+	key := a.Account()
+	shared, _ := tokens.LoadOrStore(key, account{delivery.NewTokens()})
+	h.accounts = append(h.accounts, key)
+	return shared.(account).Tokens
+}
+
+// Cleanup releases what this handler shares with others. Requests in flight keep what they use.
+func (h *Handler) Cleanup() (err error) {
+	for _, key := range h.accounts {
+		_, failed := tokens.Delete(key)
+		err = errors.Join(err, failed)
+	}
+	h.accounts = nil
+	return err
 }
 
 // transportDefaults is the transport for providers. Messages are rare, so a kept connection may have died before the
@@ -294,5 +330,6 @@ func parseDefinitions(list []*Definition) (map[string]*adapters.Definition, erro
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -218,6 +218,9 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if r.Status != 0 {
 		fields = append(fields, zap.Int("provider_status", r.Status))
 	}
+	if r.Parts > 1 {
+		fields = append(fields, zap.Int("parts", r.Parts))
+	}
 	if r.Attempts != 0 {
 		fields = append(fields, zap.Int("attempts", r.Attempts))
 	}

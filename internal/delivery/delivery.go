@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -20,10 +21,15 @@ const (
 	DefaultAttemptTimeout = 10 * time.Second
 )
 
+// DefaultMaxParts is in how many messages a long text is sent at most.
+const DefaultMaxParts = 10
+
 // Route is one way out: an adapter and what carries its requests.
 type Route struct {
 	Adapter   *adapters.Adapter
 	Transport http.RoundTripper
+	// Tokens keeps the token of the adapter's account, nil if it needs none.
+	Tokens *Tokens
 }
 
 // Deliverer hands messages to providers. It is safe for concurrent use.
@@ -32,6 +38,8 @@ type Deliverer struct {
 	Routes []Route
 	// Timeout is the budget of a message, AttemptTimeout that of one request to a provider.
 	Timeout, AttemptTimeout time.Duration
+	// MaxParts is in how many messages a text is sent that is longer than a provider's longest.
+	MaxParts int
 	// NotSent reports transport errors that mean that no connection came about; nil if there are no such.
 	NotSent func(error) bool
 }
@@ -43,15 +51,10 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	end := time.Now().Add(d.Timeout)
 	var worst sms.Receipt
 	for i, route := range d.Routes {
-		now := time.Now()
-		if i > 0 && !now.Before(end) {
+		if i > 0 && !time.Now().Before(end) {
 			break
 		}
-		until := now.Add(d.AttemptTimeout)
-		if until.After(end) {
-			until = end
-		}
-		r := d.attempt(ctx, until, route, m)
+		r := d.deliverBy(ctx, end, route, m)
 		r.Attempts += worst.Attempts
 		if r.Outcome != sms.Refused {
 			return r
@@ -67,18 +70,109 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	return worst
 }
 
-// attempt makes one request, which ends at a time.
-func (d *Deliverer) attempt(ctx context.Context, until time.Time, route Route, m *sms.Message) sms.Receipt {
-	ctx, cancel := context.WithDeadline(ctx, until)
+// deliverBy sends a message by one route, in parts if it is too long for one. The id is that of the first part.
+func (d *Deliverer) deliverBy(ctx context.Context, end time.Time, route Route, m *sms.Message) sms.Receipt {
+	parts, err := route.Adapter.Parts(m, d.MaxParts)
+	if err != nil {
+		return unable(route, err)
+	}
+	var all sms.Receipt
+	for i, part := range parts {
+		r := d.sendPart(ctx, end, route, m, part)
+		r.Attempts += all.Attempts
+		switch {
+		case i == 0:
+			all = r
+		case r.Outcome != sms.Accepted:
+			all = r
+			all.Outcome, all.Refusal = sms.OutcomeUnknown, sms.RefuseAs(sms.Unknown, sms.Partly, "sent", strconv.Itoa(i), "parts", strconv.Itoa(len(parts)))
+		default:
+			all.Attempts = r.Attempts
+		}
+		if r.Outcome != sms.Accepted {
+			break
+		}
+	}
+	all.Parts = len(parts)
+	return all
+}
+
+// sendPart sends a part of a message, or all of it. If the provider no longer takes a token that was kept, it is sent once
+// more with a new one.
+func (d *Deliverer) sendPart(ctx context.Context, end time.Time, route Route, m, part *sms.Message) sms.Receipt {
+	if route.Tokens == nil {
+		return d.attempt(ctx, end, route, m, part, sms.Hidden{})
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	fetch := func(ctx context.Context) (adapters.Token, sms.Receipt) { return d.fetchToken(ctx, end, route) }
+	token, fresh, r := route.Tokens.get(ctx, fetch)
+	if token.Empty() {
+		return r
+	}
+	r = d.attempt(ctx, end, route, m, part, token)
+	if r.Status != http.StatusUnauthorized || r.Outcome != sms.Refused {
+		return r
+	}
+	route.Tokens.drop(ctx, token)
+	if fresh {
+		return r
+	}
+	attempts := r.Attempts
+	if token, _, r = route.Tokens.get(ctx, fetch); !token.Empty() {
+		r = d.attempt(ctx, end, route, m, part, token)
+	}
+	r.Attempts += attempts
+	return r
+}
+
+// fetchToken asks the provider for a token.
+func (d *Deliverer) fetchToken(ctx context.Context, end time.Time, route Route) (adapters.Token, sms.Receipt) {
+	ctx, cancel := context.WithDeadline(ctx, d.until(end))
+	defer cancel()
+	r, err := route.Adapter.TokenRequest(ctx, time.Now())
+	if err != nil {
+		return adapters.Token{}, unable(route, err)
+	}
+	reply, err := route.Transport.RoundTrip(r)
+	if err != nil { // whatever broke, no message was on the way
+		return adapters.Token{}, sms.Receipt{
+			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Adapter: route.Adapter.Name,
+			Detail: "no token: the provider cannot be reached",
+		}
+	}
+	body, whole := readReply(reply)
+	return route.Adapter.ReadToken(reply.StatusCode, reply.Header, body, whole, time.Now())
+}
+
+// until is when an attempt that begins now has to end.
+func (d *Deliverer) until(end time.Time) time.Time {
+	if until := time.Now().Add(d.AttemptTimeout); until.Before(end) {
+		return until
+	}
+	return end
+}
+
+// unable is the receipt for what an adapter cannot say to its provider.
+func unable(route Route, err error) sms.Receipt {
+	r := sms.Receipt{Outcome: sms.Refused, Adapter: route.Adapter.Name}
+	if !errors.As(err, &r.Refusal) {
+		r.Refusal = sms.Refuse(sms.Internal)
+	}
+	if err != error(r.Refusal) {
+		r.Detail = err.Error()
+	}
+	return r
+}
+
+// attempt makes one request for a part of a message.
+func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, part *sms.Message, token sms.Hidden) sms.Receipt {
+	ctx, cancel := context.WithDeadline(ctx, d.until(end))
 	defer cancel()
 	var way progress
-	x, err := route.Adapter.Prepare(httptrace.WithClientTrace(ctx, way.trace()), m, time.Now())
+	x, err := route.Adapter.Prepare(httptrace.WithClientTrace(ctx, way.trace()), part, token, time.Now())
 	if err != nil {
-		var refusal *sms.Refusal
-		if !errors.As(err, &refusal) {
-			refusal = sms.Refuse(sms.Internal)
-		}
-		return sms.Receipt{Outcome: sms.Refused, Refusal: refusal, Adapter: route.Adapter.Name}
+		return unable(route, err)
 	}
 	m.Begun = true
 	reply, err := route.Transport.RoundTrip(x.Request)

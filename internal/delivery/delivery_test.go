@@ -91,7 +91,7 @@ func route(t *testing.T, name, url string, transport http.RoundTripper) Route {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Route{a, transport}
+	return Route{Adapter: a, Transport: transport}
 }
 
 func deliverer(t *testing.T, urls ...string) *Deliverer {
@@ -333,7 +333,7 @@ func TestNoHiddenResend(t *testing.T) {
 			}
 			transport := &http.Transport{}
 			defer transport.CloseIdleConnections()
-			d := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{{a, transport}}}
+			d := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{{Adapter: a, Transport: transport}}}
 			first, second := d.Deliver(t.Context(), message()), d.Deliver(t.Context(), message())
 			if first.Outcome != sms.Accepted || second.Outcome != sms.OutcomeUnknown || count.Load() != 2 {
 				t.Errorf("%s, %s, %d requests for 2 messages", first.Outcome, second.Outcome, count.Load())
@@ -351,7 +351,7 @@ func TestSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	del := &Deliverer{Timeout: time.Second, AttemptTimeout: 20 * time.Millisecond, Routes: []Route{{a, Sandbox{}}}}
+	del := &Deliverer{Timeout: time.Second, AttemptTimeout: 20 * time.Millisecond, Routes: []Route{{Adapter: a, Transport: Sandbox{}}}}
 	for to, want := range map[string]sms.Cause{
 		"+15551231234": sms.NoCause, "+15551230402": sms.NoCredit, "+4915112340406": sms.InvalidRecipient,
 		"+15551230410": sms.OptedOut, "+447911120413": sms.TooLong, "+15551230429": sms.Busy, "+15551230503": sms.Busy,
@@ -375,7 +375,7 @@ func BenchmarkDeliver(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	del := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{{a, Sandbox{}}}}
+	del := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{{Adapter: a, Transport: Sandbox{}}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		if r := del.Deliver(b.Context(), message()); r.Outcome != sms.Accepted {

@@ -46,6 +46,8 @@ type Receipt struct {
 	RetryAfter time.Duration
 	// Attempts counts the requests that were made.
 	Attempts int
+	// Parts is in how many messages the text was to be sent, 0 if that was not decided.
+	Parts int
 }
 
 // Cause returns the cause of a receipt, NoCause if the message was accepted.
@@ -89,6 +91,7 @@ const (
 	UnsupportedRequest Variant = "unsupported_request"
 	UnknownContent     Variant = "unknown_content"
 	NoRecall           Variant = "no_recall"
+	Partly             Variant = "partly"
 )
 
 type sentenceKey struct {
@@ -107,6 +110,7 @@ var variants = map[sentenceKey]string{
 	{Unauthorized, HiddenPassword}:           "The app hides the password on http://. Use an https:// address in its SMS settings.",
 	{TooLong, RequestTooLarge}:               "The request is too large, at most {limit} bytes",
 	{TooLong, TextTooLong}:                   "The message is too long: {length} {unit}, at most {limit}",
+	{Unknown, Partly}:                        "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}: "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, UnknownContent}:     "This kind of message cannot be sent as a text message",
 }

@@ -1,0 +1,80 @@
+package adapters
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// numberForm is how a provider writes telephone numbers.
+type numberForm uint8
+
+const (
+	e164 numberForm = iota
+	digits
+	doubleZero
+	nanp10
+	nanp11
+)
+
+var numberFormNames = map[string]numberForm{"e164": e164, "digits": digits, "00": doubleZero, "nanp10": nanp10, "nanp11": nanp11}
+
+// numberForms are the forms of sender and recipient.
+type numberForms struct{ sender, recipient numberForm }
+
+// parse reads: number [sender|recipient] FORM.
+func (f *numberForms) parse(s *statement) error {
+	args := s.args()
+	form, ok := numberForm(0), false
+	if len(args) > 0 {
+		form, ok = numberFormNames[args[len(args)-1].text]
+	}
+	switch {
+	case ok && len(args) == 1:
+		f.sender, f.recipient = form, form
+	case ok && len(args) == 2 && args[0].text == "sender":
+		f.sender = form
+	case ok && len(args) == 2 && args[0].text == "recipient":
+		f.recipient = form
+	default:
+		return s.fail("write: number [sender|recipient] %s", strings.Join(slices.Sorted(maps.Keys(numberFormNames)), ", "))
+	}
+	return nil
+}
+
+// write writes the numbers of a message into v, or says why this API cannot take them.
+func (f numberForms) write(v *vars) *sms.Refusal {
+	var ok bool
+	if v.to, ok = f.recipient.write(v.message.To); !ok {
+		return &sms.Refusal{Cause: sms.DestinationNotAllowed, ByProvider: true}
+	}
+	if v.from, ok = f.sender.write(v.message.From); !ok {
+		return &sms.Refusal{Cause: sms.SenderUnregistered, ByProvider: true}
+	}
+	return nil
+}
+
+// write writes a number; short codes and alphanumeric senders stay as they are. What the form cannot express is
+// refused, not guessed.
+func (f numberForm) write(n sms.Number) (string, bool) {
+	if n.Kind != sms.Phone {
+		return n.Value, true
+	}
+	switch f {
+	case digits:
+		return n.Value[1:], true
+	case doubleZero:
+		return "00" + n.Value[1:], true
+	case nanp10, nanp11:
+		if len(n.Value) != 12 || n.Value[1] != '1' {
+			return "", false
+		}
+		if f == nanp10 {
+			return n.Value[2:], true
+		}
+		return n.Value[1:], true
+	}
+	return n.Value, true
+}
