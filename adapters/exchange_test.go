@@ -33,21 +33,47 @@ type exchange struct {
 	}
 	Options map[string]string
 	BaseURL string `json:"base_url"`
-	Request *struct {
-		Method, URL string
-		Headers     map[string]string
-		Query       [][2]string
-		Form        [][2]string
-		Multipart   [][2]string
-		JSON        any
-		XML         string
+	Token   *struct {
+		Request  *recordedRequest
+		Reply    recordedReply
+		Access   string
+		Lifetime float64 // seconds
 	}
-	Reply *struct {
-		Status  int
-		Headers map[string]string
-		Body    string
-	}
+	Request *recordedRequest
+	Reply   *recordedReply
 	Receipt struct{ Outcome, Cause, ID, Code string }
+}
+
+type recordedRequest struct {
+	Method, URL string
+	Headers     map[string]string
+	Query       [][2]string
+	Form        [][2]string
+	Multipart   [][2]string
+	JSON        any
+	XML         string
+}
+
+type recordedReply struct {
+	Status  int
+	Headers map[string]string
+	Body    string
+}
+
+func (r recordedReply) header() http.Header {
+	h := http.Header{}
+	for name, value := range r.Headers {
+		h.Set(name, value)
+	}
+	return h
+}
+
+// token is what stands in requests of adapters that fetch one.
+func (x exchange) token() sms.Hidden {
+	if x.Token != nil {
+		return sms.Hide(x.Token.Access)
+	}
+	return sms.Hide("a-token")
 }
 
 const messageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
@@ -103,9 +129,8 @@ func (x exchange) adapter(t testing.TB, d *Definition) *Adapter {
 }
 
 // checkRequest compares a request with the recorded one: what it says, not how it is written.
-func (x exchange) checkRequest(t *testing.T, r *http.Request) {
+func (want *recordedRequest) check(t *testing.T, r *http.Request) {
 	t.Helper()
-	want := x.Request
 	target, body := *r.URL, readBody(t, r)
 	if want.Query != nil {
 		if diff := cmp.Diff(want.Query, pairsOf(t, target.RawQuery)); diff != "" {
