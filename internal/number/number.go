@@ -52,7 +52,11 @@ func Sender(raw, region string) (sms.Number, bool) {
 	return sms.Number{Value: s, Kind: sms.Alphanumeric}, letters > 0
 }
 
-// bare takes away what stands around a number: an address scheme, a host, parameters, invisible characters.
+// schemes are those of addresses that may hold a number.
+var schemes = []string{"sips:", "sip:", "tel:", "sms:"}
+
+// bare takes away what stands around a number: an address scheme, a host, parameters, quotes, invisible characters. Digits
+// of all scripts become ASCII.
 func bare(raw string) (string, bool) {
 	if len(raw) > maxLength {
 		return "", false
@@ -63,19 +67,26 @@ func bare(raw string) (string, bool) {
 			return -1
 		case unicode.IsSpace(r):
 			return ' '
+		case r >= 0x80 && unicode.Is(unicode.Nd, r):
+			return asciiDigit(r)
+		case r == '＋':
+			return '+'
 		}
 		return r
 	}, raw)
 	if _, inner, ok := strings.Cut(s, "<"); ok {
 		s, _, _ = strings.Cut(inner, ">")
 	}
-	s = strings.TrimSpace(s)
 	for _, escaped := range [...][2]string{{"%3A", ":"}, {"%3a", ":"}, {"%40", "@"}, {"%2B", "+"}, {"%2b", "+"}} {
 		s = strings.ReplaceAll(s, escaped[0], escaped[1])
 	}
-	for _, scheme := range []string{"sips:", "sip:", "tel:", "sms:"} {
-		if len(s) > len(scheme) && strings.EqualFold(s[:len(scheme)], scheme) {
-			s = strings.TrimPrefix(s[len(scheme):], "@")
+	s = strings.TrimSpace(s)
+	if unquoted := strings.TrimLeft(s, `"'([`); strings.HasPrefix(unquoted, "+") {
+		s = strings.TrimRight(unquoted, `"'`)
+	}
+	for _, scheme := range schemes {
+		if at := strings.TrimPrefix(s, "+"); len(at) > len(scheme) && strings.EqualFold(at[:len(scheme)], scheme) {
+			s = strings.TrimLeft(at[len(scheme):], "/@")
 			break
 		}
 	}
@@ -84,31 +95,84 @@ func bare(raw string) (string, bool) {
 	if params = strings.TrimSpace(params); params != "" && !unicode.IsLetter(rune(params[0])) {
 		return "", false // a second number rather than a parameter
 	}
-	return strings.TrimSpace(s), true
+	s = strings.TrimSpace(s)
+	if country := phoneContext(params); !strings.HasPrefix(s, "+") {
+		s = country + s
+	}
+	return s, true
 }
 
-func dialable(s, region string) (sms.Number, bool) {
-	digits, international := 0, false
-	for i, r := range s {
-		switch {
-		case unicode.IsDigit(r):
-			digits++
-		case r == '+' || r == '＋':
-			if i != 0 {
-				return sms.Number{}, false
-			}
-			international = true
-		case unicode.IsLetter(r), strings.ContainsRune("*#%,=&:_", r):
-			return sms.Number{}, false // no keypad letters: a recipient named ACME is no number
+// phoneContext is the country code that a local number of a tel address belongs to.
+// https://www.rfc-editor.org/rfc/rfc3966#section-5.1.5
+func phoneContext(params string) string {
+	for param := range strings.SplitSeq(params, ";") {
+		if name, value, _ := strings.Cut(strings.TrimSpace(param), "="); strings.EqualFold(name, "phone-context") && strings.HasPrefix(value, "+") {
+			return value
 		}
 	}
-	switch {
-	case digits < 3 || digits > 17:
+	return ""
+}
+
+// asciiDigit turns a decimal digit of any script into its ASCII form. Unicode keeps them in runs of ten.
+func asciiDigit(r rune) rune {
+	for _, run := range unicode.Nd.R16 {
+		if r >= rune(run.Lo) && r <= rune(run.Hi) {
+			return '0' + (r-rune(run.Lo))%10
+		}
+	}
+	for _, run := range unicode.Nd.R32 {
+		if r >= rune(run.Lo) && r <= rune(run.Hi) {
+			return '0' + (r-rune(run.Lo))%10
+		}
+	}
+	return r
+}
+
+// What is bare is read as ASCII digits, perhaps after a plus, and what people put between them.
+func dialable(s, region string) (sms.Number, bool) {
+	digits := make([]byte, 0, len(s))
+	international, plain := strings.HasPrefix(s, "+"), true // plain: nothing but digits, blanks and hyphens
+	for i, r := range s {
+		switch {
+		case r >= '0' && r <= '9':
+			digits = append(digits, byte(r))
+		case r == '+' && i > 0:
+			return sms.Number{}, false
+		case unicode.IsLetter(r), strings.ContainsRune("*#%,=&:_$", r):
+			return sms.Number{}, false // no keypad letters: a recipient named ACME is no number
+		case r != ' ' && r != '-':
+			plain = false
+		}
+	}
+	var short sms.Number
+	if plain {
+		short = sms.Number{Value: string(digits), Kind: sms.ShortCode}
+	}
+	switch n := len(digits); {
+	case n < 3 || n > 17:
 		return sms.Number{}, false
-	case !international && digits <= 6:
-		return sms.Number{Value: phonenumbers.NormalizeDigitsOnly(s), Kind: sms.ShortCode}, true
-	case !international && strings.HasPrefix(phonenumbers.NormalizeDigitsOnly(s), "00"):
-		s, international = "+"+phonenumbers.NormalizeDigitsOnly(s)[2:], true
+	case international:
+		return phone(s, "", isPossible)
+	case n < 6:
+		return short, plain
+	case n == 6:
+		if own, ok := phone(s, region, phonenumbers.IsValidNumber); ok {
+			return own, true
+		}
+		return short, plain
+	case strings.HasPrefix(string(digits), "0"):
+		if parsed, err := phonenumbers.ParseAndKeepRawInput(s, region); err == nil && isPossible(parsed) &&
+			parsed.GetCountryCodeSource() == phonenumbers.PhoneNumber_FROM_NUMBER_WITH_IDD {
+			return e164(parsed), true
+		}
+		if after, is := strings.CutPrefix(string(digits), "00"); is {
+			return phone("+"+after, "", isPossible)
+		}
+	}
+	// International digits without a plus are taken only if they can hardly be read in another way.
+	abroad, valid := sms.Number{}, false
+	if len(digits) == len(s) {
+		abroad, valid = phone("+"+s, "", phonenumbers.IsValidNumber)
 	}
 	parsed, err := phonenumbers.Parse(s, region)
 	reason := phonenumbers.INVALID_LENGTH
@@ -116,16 +180,27 @@ func dialable(s, region string) (sms.Number, bool) {
 		reason = phonenumbers.IsPossibleNumberWithReason(parsed)
 	}
 	switch {
-	case reason == phonenumbers.IS_POSSIBLE:
-		return sms.Number{Value: phonenumbers.Format(parsed, phonenumbers.E164), Kind: sms.Phone}, true
-	case international:
+	case reason == phonenumbers.IS_POSSIBLE && !(valid && len(digits) > 10 && !phonenumbers.IsValidNumber(parsed)):
+		return e164(parsed), true
+	case len(digits) <= 8 && reason != phonenumbers.IS_POSSIBLE && reason != phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
+		return short, plain
+	}
+	return abroad, valid
+}
+
+func isPossible(n *phonenumbers.PhoneNumber) bool {
+	return phonenumbers.IsPossibleNumberWithReason(n) == phonenumbers.IS_POSSIBLE
+}
+
+// phone parses a number that has to pass.
+func phone(s, region string, passes func(*phonenumbers.PhoneNumber) bool) (sms.Number, bool) {
+	parsed, err := phonenumbers.Parse(s, region)
+	if err != nil || !passes(parsed) {
 		return sms.Number{}, false
-	case digits <= 8 && reason != phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
-		return sms.Number{Value: phonenumbers.NormalizeDigitsOnly(s), Kind: sms.ShortCode}, true
 	}
-	// International digits without a plus are taken only if they can be read in no other way.
-	if parsed, err = phonenumbers.Parse("+"+phonenumbers.NormalizeDigitsOnly(s), ""); err == nil && phonenumbers.IsValidNumber(parsed) {
-		return sms.Number{Value: phonenumbers.Format(parsed, phonenumbers.E164), Kind: sms.Phone}, true
-	}
-	return sms.Number{}, false
+	return e164(parsed), true
+}
+
+func e164(n *phonenumbers.PhoneNumber) sms.Number {
+	return sms.Number{Value: phonenumbers.Format(n, phonenumbers.E164), Kind: sms.Phone}
 }
