@@ -1,6 +1,7 @@
 package sendmessage
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -68,51 +69,56 @@ func (req *Request) kind() (Kind, *sms.Refusal) {
 			return Delete, sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "delete message", "offset", "1")
 		}
 		return Delete, nil
-	case strings.HasPrefix(t, "text/"):
-		return sniff(req.Body.Reveal()), nil
+	case strings.HasPrefix(t, "text/"): // templates may say so of everything, and a file holds a key
+		if holdsKey(req.Body.Reveal()) {
+			return File, nil
+		}
+		return Text, nil
 	}
 	return Text, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 }
 
-// sniff looks into a body whose template sends no content type, or always the same. People do text JSON, so a document
-// counts as one of the app's own only if it has their members.
+// sniff looks into a body whose template sends no content type. People do text JSON, so a document counts as one of the
+// app's own only if it has their members.
 func sniff(body string) Kind {
 	trimmed := strings.TrimSpace(body)
-	if trimmed == "" {
-		return Text
-	}
-	switch trimmed[0] {
-	case '<':
-		if strings.Contains(trimmed, "urn:ietf:params:xml:ns:imdn") || strings.Contains(trimmed, "urn:ietf:params:xml:ns:im-iscomposing") {
+	switch {
+	case holdsKey(body):
+		return File
+	case notice.MatchString(trimmed):
+		return Notice
+	case trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') && gjson.Valid(trimmed):
+		if doc := gjson.Parse(trimmed); isDisposition(doc) {
 			return Notice
-		}
-	case '{', '[':
-		if !gjson.Valid(trimmed) {
-			if strings.Contains(trimmed, `"attachments"`) && (strings.Contains(trimmed, `"content-url"`) || strings.Contains(trimmed, `"content_url"`)) {
-				return File // damaged on the way, but the key may be whole
-			}
-			return Text
-		}
-		switch doc := gjson.Parse(trimmed); {
-		case isFile(doc):
-			return File
-		case isDisposition(doc):
-			return Notice
-		case isDelete(doc):
+		} else if isDelete(doc) {
 			return Delete
 		}
 	}
 	return Text
 }
 
-// isFile asks for one attachment with an address. Others without one do not make the document a text.
-func isFile(doc gjson.Result) (found bool) {
-	attachments := doc.Get("attachments")
-	if !doc.IsObject() || !attachments.IsArray() {
+// notice finds documents that SIP clients send about messages.
+var notice = regexp.MustCompile(`^(<\?xml[^>]*\?>\s*)?<([A-Za-z]+:)?(imdn|isComposing)[\s>]`)
+
+// holdsKey reports whether a text is or holds the description of a file, with its address or the key to it. It may have
+// been damaged, cut, wrapped or escaped on the way, so it is the words that count: to refuse a text that has them all
+// does less harm than to send a key.
+func holdsKey(body string) bool {
+	if !strings.ContainsAny(body, "-_\\%") {
 		return false
 	}
-	attachments.ForEach(func(_, item gjson.Result) bool {
-		found = item.Get("content-url").Type == gjson.String || item.Get("content_url").Type == gjson.String
+	body = strings.NewReplacer("_", "-", "%2d", "-", `\u002d`, "-").Replace(strings.ToLower(body))
+	attachments, key, address := strings.Contains(body, "attachments"), strings.Contains(body, "encryption-key"), strings.Contains(body, "content-url")
+	return attachments && (key || address) || key && address || holdsAttachment(body)
+}
+
+// holdsAttachment asks a JSON document itself, whose names may be escaped.
+func holdsAttachment(body string) (found bool) {
+	if body = strings.TrimSpace(body); !strings.Contains(body, `\u`) || !gjson.Valid(body) {
+		return false
+	}
+	gjson.Get(body, "attachments").ForEach(func(_, item gjson.Result) bool {
+		found = item.Get("content-url").Exists() || item.Get("encryption-key").Exists()
 		return !found
 	})
 	return found

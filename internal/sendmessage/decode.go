@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,21 +65,30 @@ type Decoder struct {
 func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	req := &Request{Form: formOf(r), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
 	header := values{names: d.Names}
-	req.SecretInHeader = readHeader(r, &header)
+	req.SecretInHeader = readHeader(r.Header, &header)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return req, sms.Refuse(sms.Method)
 	}
 	query, body := values{names: d.Names, pairs: true}, values{names: d.Names}
 	path := values{names: d.Names}
-	if d.Path != nil && !d.Path.read(r.URL.EscapedPath(), &path) {
-		return req, sms.Refuse(sms.NotFound)
-	}
 	if int64(len(r.URL.RawQuery)) > d.MaxSize {
 		return req, d.tooLarge()
 	}
 	pairs(r.URL.RawQuery, query.add)
+	if d.Path != nil {
+		rest := r.URL.RawQuery
+		if query.any() {
+			rest = ""
+		}
+		if !d.Path.read(r.URL.EscapedPath(), rest, &path) {
+			return req, sms.Refuse(sms.NotFound)
+		}
+	}
 	if err := d.readBody(r, req, &body); err != nil {
 		return req, err
+	}
+	if claimed := mediaType(r.Header.Get("Content-Type")); strings.HasPrefix(claimed, appPrefix) {
+		header.add(roleNames[roleContentType], claimed) // a document that is not wrapped into parameters
 	}
 	return req, req.fill(&query, &body, &path, &header)
 }
@@ -90,15 +100,15 @@ func (d *Decoder) tooLarge() error {
 // readBody reads the body by what it is rather than by what it claims to be: the operator of an app has to set the
 // Content-Type by hand.
 func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
-	claimed := mediaType(r.Header.Get("Content-Type"))
-	if strings.HasPrefix(claimed, "multipart/") {
-		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", "multipart")
-	}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", "compressed")
-	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
+	}
+	claimed := mediaType(r.Header.Get("Content-Type"))
+	if strings.HasPrefix(claimed, "multipart/") {
+		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", claimed)
+	}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return sms.RefuseAs(sms.UnsupportedContent, sms.CompressedRequest)
 	}
 	if r.ContentLength > d.MaxSize {
 		return d.tooLarge()
@@ -139,27 +149,23 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	return nil
 }
 
-// readHeader takes credentials from Authorization and from headers of the app's own such as X-Password or X-Auth-Token, and
-// reports whether there was one of these.
-func readHeader(r *http.Request, into *values) (own bool) {
-	if auth := r.Header.Get("Authorization"); auth != "" {
+// readHeader takes credentials from Authorization and from headers of the app's own such as X-Password or Token, and
+// reports whether there was one of these. Two that differ are no credential.
+func readHeader(h http.Header, into *values) (own bool) {
+	for _, auth := range h["Authorization"] {
 		scheme, rest, _ := strings.Cut(auth, " ")
-		if user, password, ok := r.BasicAuth(); ok {
-			into.add("username", strings.ToValidUTF8(user, "\uFFFD"))
-			into.add("password", password)
+		if user, password, ok := (&http.Request{Header: http.Header{"Authorization": {auth}}}).BasicAuth(); ok {
+			into.add(roleNames[roleUser], strings.ToValidUTF8(user, "\uFFFD"))
+			into.add(roleNames[rolePassword], password)
 		} else if strings.EqualFold(scheme, "Bearer") {
-			into.add("token", strings.TrimSpace(rest))
+			into.add(roleNames[rolePassword], strings.TrimSpace(rest))
 		}
 	}
-	for key, list := range r.Header {
-		param, extra := strings.CutPrefix(key, "X-")
-		if !extra {
-			continue
-		}
-		if n, ok := into.names.find(param); ok && n.role.credential() {
+	for key, list := range h {
+		if n, ok := into.names.find(strings.TrimPrefix(key, "X-")); ok && n.role.credential() {
 			own = true
 			for _, text := range list {
-				into.add(param, strings.ToValidUTF8(text, "\uFFFD"))
+				into.add(roleNames[n.role], strings.ToValidUTF8(text, "\uFFFD"))
 			}
 		}
 	}
@@ -177,16 +183,20 @@ func (req *Request) fill(sources ...*values) error {
 			switch {
 			case f.clash && role(ro).credential():
 				return sms.Refuse(sms.Unauthorized)
-			case f.clash && role(ro) != roleTo, m.contradicts(f):
-				return sms.RefuseAs(sms.BadRequest, sms.Contradiction, "name", roleNames[ro])
-			case f.text != "":
-				m.text, m.more = f.text, f.more
+			case f.clash && role(ro) != roleTo, m.contradicts(f, role(ro)):
+				return sms.RefuseAs(sms.BadRequest, sms.Contradiction, "name", f.name)
+			case m.text == "" && f.text != "":
+				m.name, m.text, m.more = f.name, f.text, f.more
 			}
 		}
 		if notReplaced(role(ro), m.text) {
 			switch role(ro) {
 			case roleUser, rolePassword, roleTo, roleBody:
-				return sms.RefuseAs(sms.BadRequest, sms.NotReplaced, "name", roleNames[ro])
+				return sms.RefuseAs(sms.BadRequest, sms.NotReplaced, "name", m.name)
+			case roleFrom:
+				if merged[roleUser].text == "" { // it is the user, or nobody
+					return sms.RefuseAs(sms.BadRequest, sms.NotReplaced, "name", m.name)
+				}
 			}
 			m.text = ""
 		}
@@ -204,7 +214,7 @@ func (req *Request) fill(sources ...*values) error {
 	case req.Sender == "" && from != req.User:
 		req.Sender = from
 	}
-	req.Body = sms.Hide(cleanText(merged[roleBody].text))
+	req.Body = sms.Hide(merged[roleBody].text)
 	req.ContentType = merged[roleContentType].text
 	req.NoContentType = !merged[roleContentType].present
 	req.Disposition = parseDisposition(merged[roleDisposition].text)
@@ -217,13 +227,15 @@ func (req *Request) fill(sources ...*values) error {
 	return nil
 }
 
-// tidy brings what a source says about a role into the writing in which it is compared and used. Secrets and texts
-// stay as they are: blanks are part of them.
+// tidy brings what a source says about a role into the writing in which it is used. Secrets stay as they are: blanks are
+// part of them.
 func (v *values) tidy(ro role) *field {
 	f, clean := &v.field[ro], strings.TrimSpace
 	switch ro {
-	case rolePassword, roleBody:
+	case rolePassword:
 		return f
+	case roleBody:
+		clean = cleanText
 	case roleContentType:
 		clean = mediaType
 	case roleUser, roleTo, roleSender, roleFrom:
@@ -239,8 +251,22 @@ func (v *values) tidy(ro role) *field {
 }
 
 // contradicts reports whether two sources say something, and not the same.
-func (f *field) contradicts(other *field) bool {
-	return f.text != "" && other.text != "" && (f.text != other.text || !slices.Equal(f.more, other.more))
+func (f *field) contradicts(other *field, ro role) bool {
+	if f.text == "" || other.text == "" || f.text == other.text && slices.Equal(f.more, other.more) {
+		return false
+	}
+	switch ro {
+	case rolePassword: // one of them may have lost a +
+		return strings.ReplaceAll(f.text, " ", "+") != strings.ReplaceAll(other.text, " ", "+")
+	case roleTo, roleSender, roleFrom:
+		return len(f.more)+len(other.more) > 0 || bareNumber(f.text) != bareNumber(other.text)
+	}
+	return true
+}
+
+// bareNumber takes away what people put between the digits of a number.
+func bareNumber(s string) string {
+	return strings.NewReplacer(" ", "", "-", "", "(", "", ")", "", ".", "", "/", "").Replace(s)
 }
 
 // recipients splits what the app sent for one recipient at commas too: no number and no address holds one.
@@ -261,18 +287,23 @@ func looksLikeNumber(s string) bool {
 	return s != "" && (s[0] == '+' || s[0] >= '0' && s[0] <= '9')
 }
 
-// restorePlus gives a number back the + that was read as a blank because nobody escaped it.
+// lostPlus finds the blank that was a + before a number, at the beginning of one of a list or of an address.
+var lostPlus = regexp.MustCompile(`(^|,|(?i:sips?|tel|sms):) ([0-9])`)
+
+// restorePlus gives numbers back the + that was read as a blank because nobody escaped it.
 func restorePlus(s string) string {
-	digits := strings.TrimSpace(s)
-	if s != digits && s[0] == ' ' && digits != "" && digits[0] >= '0' && digits[0] <= '9' {
-		return "+" + digits
+	if strings.Contains(s, " ") {
+		s = lostPlus.ReplaceAllString(s, "${1}+${2}")
 	}
-	return digits
+	return strings.TrimSpace(s)
 }
 
 // notReplaced reports whether a value is a variable of the template that the app did not know. People may write
 // %wow%, and a password may look like anything, so for these only names that a variable could have count.
 func notReplaced(ro role, s string) bool {
+	if ro == roleBody {
+		s = strings.TrimSpace(s)
+	}
 	if !isVariable(s) {
 		return false
 	}
@@ -280,9 +311,9 @@ func notReplaced(ro role, s string) bool {
 	known := strings.HasPrefix(name, "account[") || strings.HasPrefix(name, "sha1(")
 	switch ro {
 	case roleBody:
-		return known || strings.HasSuffix(name, "body")
+		return known || strings.HasSuffix(name, "body") || isAlias(ro, strings.TrimPrefix(name, "sms_"))
 	case rolePassword:
-		return known || strings.Contains(name, "pass")
+		return known || strings.Contains(name, "pass") || isAlias(ro, name)
 	}
 	return true
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -544,5 +545,26 @@ func TestDecodeAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, most)
 		}
 		t.Logf("%s: %v allocations", name, n)
+	}
+}
+
+// Anybody can send these, so the largest of them has to be read in about the time that it takes to come in.
+func TestHostileSizes(t *testing.T) {
+	d := newDecoder(t, "")
+	for name, repeated := range map[string]string{
+		"colons": ":", "colon and word": ":a", "quotes": `"`, "backslashes": `\`, "braces": `{"a":`, "brackets": "[", "commas": ",", "percents": "%", "pairs": "a&",
+		"tags": "<a>", "open tags": "<", "declarations": "<?xml encoding='latin1'?>", "sections": "<![CDATA[", "entities": "&amp;", "blanks": " ",
+	} {
+		for _, begin := range []string{"", "{", `{"a":"`, "<a>", "body="} {
+			for _, end := range []string{"", `"`, "}"} {
+				body := begin + strings.Repeat(repeated, (DefaultMaxSize-16)/len(repeated)) + end
+				began := time.Now()
+				req, _ := d.Decode(post("application/json", body))
+				_, _ = req.Classify()
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("%s after %q: %s", name, begin, took)
+				}
+			}
+		}
 	}
 }

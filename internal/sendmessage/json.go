@@ -35,10 +35,20 @@ func readJSON(body []byte, into *values) *sms.Refusal {
 		return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON", "offset", "1")
 	}
 	readObject(top, into, true)
+	if holdsFiles(top) { // the description of a file, with or without the parameters around it
+		into.field[roleBody] = field{name: roleNames[roleBody], text: top.Raw, present: true}
+	}
 	return nil
 }
 
+// holdsFiles reports whether an object has what the description of a file has.
+func holdsFiles(object gjson.Result) bool {
+	attachments := object.Get("attachments")
+	return attachments.IsArray() || attachments.IsObject()
+}
+
 func readObject(object gjson.Result, into *values, nested bool) {
+	var envelopes []*values
 	object.ForEach(func(key, value gjson.Result) bool {
 		name := key.String()
 		switch {
@@ -49,7 +59,9 @@ func readObject(object gjson.Result, into *values, nested bool) {
 				return true
 			})
 		case value.IsObject() && nested && holdsMessage(value, into.names):
-			readObject(value, into, false)
+			inner := &values{names: into.names}
+			readObject(value, inner, false)
+			envelopes = append(envelopes, inner)
 		case value.IsArray(), value.IsObject():
 			into.document(name, value.Raw)
 		default:
@@ -57,12 +69,15 @@ func readObject(object gjson.Result, into *values, nested bool) {
 		}
 		return true
 	})
+	for _, inner := range envelopes { // last, so that the order of members decides nothing
+		into.merge(inner)
+	}
 }
 
 // holdsMessage tells an envelope around the parameters from a document that is itself a value, such as the
 // description of a file.
 func holdsMessage(object gjson.Result, names *Names) (found bool) {
-	if object.Get("attachments").IsArray() {
+	if holdsFiles(object) {
 		return false
 	}
 	object.ForEach(func(key, _ gjson.Result) bool {
@@ -130,9 +145,11 @@ func repairJSON(doc []byte) []byte {
 			switch {
 			case len(bare) == 0 && opens, gjson.ValidBytes(bare):
 				// a string, an object, a list, a number or a word follows, as it should
-			case !opens: // nothing at all becomes an empty string
+			case opens:
+				return doc // beyond repair, and to go on would cost time squared
+			default: // nothing at all becomes an empty string
 				out = append(out, '"')
-				out = appendString(out, bare)
+				out = appendString(out, bytes.ReplaceAll(bare, []byte{'\\'}, []byte(`\\`)))
 				out = append(out, '"')
 				i += len(bare)
 			}
@@ -156,15 +173,21 @@ func stringEnd(doc []byte, i int) int {
 	return len(doc)
 }
 
-// appendString appends the bytes of a string, raw control characters escaped.
+// appendString appends the bytes of a string, raw control characters escaped. A backslash before one is text, not the
+// beginning of an escape.
 func appendString(out, raw []byte) []byte {
 	const digits = "0123456789abcdef"
+	escaped := false // an odd number of backslashes stands before
 	for _, c := range raw {
-		if c < 0x20 {
-			out = append(out, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
-		} else {
+		if c >= 0x20 {
 			out = append(out, c)
+			escaped = c == '\\' && !escaped
+			continue
 		}
+		if escaped {
+			out, escaped = append(out, '\\'), false
+		}
+		out = append(out, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 	}
 	return out
 }

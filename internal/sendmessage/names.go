@@ -98,6 +98,11 @@ func parseRole(s string) (role, bool) {
 	return 0, false
 }
 
+// isAlias reports whether a name is one of those known for a role.
+func isAlias(r role, name string) bool {
+	return slices.ContainsFunc(aliases[r], func(alias string) bool { return canonical(alias) == canonical(name) })
+}
+
 func (n *Names) find(param string) (name, bool) {
 	var buf [32]byte
 	found, ok := n.table[string(appendCanonical(buf[:0], param))]
@@ -132,6 +137,7 @@ type values struct {
 
 // field is what a source says about one role.
 type field struct {
+	name    string // as the request has it
 	text    string
 	rank    int
 	present bool     // the name stands in the template, though its value may be empty
@@ -148,12 +154,22 @@ func (v *values) add(param, text string) {
 	f := &v.field[n.role]
 	switch {
 	case !f.present || f.text == "" && text != "" || text != "" && n.rank < f.rank:
-		f.text, f.rank, f.clash, f.more = text, n.rank, false, nil
+		f.name, f.text, f.rank, f.clash, f.more = param, text, n.rank, false, nil
 	case text != "" && n.rank == f.rank && text != f.text:
 		f.clash = true
 		f.more = append(f.more, text)
 	}
 	f.present = true
+}
+
+// any reports whether there was a known name.
+func (v *values) any() bool {
+	for i := range v.field {
+		if v.field[i].present {
+			return true
+		}
+	}
+	return false
 }
 
 // set is add for documents in which the last of two equal names counts.
@@ -164,6 +180,19 @@ func (v *values) set(param, text string) {
 		}
 	}
 	v.add(param, text)
+}
+
+// merge adds the values of an object inside of the one that v holds. What both say must be the same.
+func (v *values) merge(inner *values) {
+	for r := range v.field {
+		switch outer, f := &v.field[r], inner.field[r]; {
+		case outer.text == "" && f.present:
+			*outer = f
+		case f.text != "" && f.text != outer.text:
+			outer.clash = true
+			outer.more = append(append(outer.more, f.text), f.more...)
+		}
+	}
 }
 
 // document is set for a value that is itself a list or an object: a text may be one, a credential never is.

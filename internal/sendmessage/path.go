@@ -9,7 +9,8 @@ import (
 // slashes: apps escape no character that an address may have.
 type Pattern struct {
 	segments []segment
-	limit    int // how many segments to split into, -1 for all
+	text     bool // the last one is a text, which takes the rest
+	slash    bool // behind the text stands a slash that is not part of it
 }
 
 type segment struct{ literal, param string }
@@ -19,8 +20,7 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 	if !strings.HasPrefix(s, "/") {
 		return nil, fmt.Errorf("a path pattern begins with /, %q does not", s)
 	}
-	p := &Pattern{limit: -1}
-	endsInText := false
+	p := &Pattern{slash: strings.HasSuffix(s, "/")}
 	for _, part := range strings.Split(strings.Trim(s, "/"), "/") {
 		inner, open := strings.CutPrefix(part, "{")
 		param, closed := strings.CutSuffix(inner, "}")
@@ -31,24 +31,31 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 				return nil, fmt.Errorf("the path pattern %q holds {%s}, which is no known parameter", s, param)
 			}
 			p.segments = append(p.segments, segment{param: param})
-			endsInText = n.role == roleBody
+			p.text = n.role == roleBody
 		case strings.ContainsAny(part, "{}"):
 			return nil, fmt.Errorf("a segment of the path pattern %q is either a word or one {name}", s)
 		default:
 			p.segments = append(p.segments, segment{literal: part})
-			endsInText = false
+			p.text = false
 		}
-	}
-	if endsInText {
-		p.limit = len(p.segments)
 	}
 	return p, nil
 }
 
 // read takes the parameters of an escaped path and reports whether the path fits. Splitting comes before unescaping,
-// so that an escaped slash in a text stays in the text.
-func (p *Pattern) read(escaped string, into *values) bool {
-	parts := strings.SplitN(strings.Trim(escaped, "/"), "/", p.limit)
+// so that an escaped slash in a text stays in the text. A query that holds no parameters is the end of a text at the end
+// of the path.
+func (p *Pattern) read(escaped, query string, into *values) bool {
+	escaped, limit := strings.TrimPrefix(escaped, "/"), len(p.segments)
+	if !p.text || p.slash {
+		escaped = strings.TrimSuffix(escaped, "/")
+	}
+	if !p.text {
+		limit = -1
+	} else if query != "" {
+		escaped += "?" + query
+	}
+	parts := strings.SplitN(escaped, "/", limit)
 	if len(parts) != len(p.segments) {
 		return false
 	}

@@ -40,21 +40,27 @@ func ParseForm(name string) (Form, bool) {
 
 // formOf is the form that Accept asks for, JSON for a request that says it is JSON, or none.
 func formOf(r *http.Request) Form {
-	xmlWanted, jsonWanted := false, false
+	xmlWanted, jsonWanted := 0.0, 0.0 // by how much
 	if accept := r.Header.Get("Accept"); accept != "" && accept != "*/*" {
 		for part := range strings.SplitSeq(accept, ",") {
 			t, params, err := mime.ParseMediaType(part)
-			if q, absent := strconv.ParseFloat(params["q"], 64); err != nil || absent == nil && q == 0 {
-				continue
+			q := 1.0
+			if given, absent := strconv.ParseFloat(params["q"], 64); absent == nil {
+				q = given
 			}
-			jsonWanted = jsonWanted || isJSON(t)
-			xmlWanted = xmlWanted || t == "text/xml" || t == "application/xml"
+			switch {
+			case err != nil:
+			case isJSON(t):
+				jsonWanted = max(jsonWanted, q)
+			case t == "text/xml" || t == "application/xml":
+				xmlWanted = max(xmlWanted, q)
+			}
 		}
 	}
 	switch {
-	case jsonWanted && !xmlWanted:
+	case jsonWanted > xmlWanted:
 		return JSON
-	case xmlWanted && !jsonWanted:
+	case xmlWanted > jsonWanted:
 		return XML
 	}
 	if isJSON(mediaType(r.Header.Get("Content-Type"))) {

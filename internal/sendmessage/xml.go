@@ -3,6 +3,7 @@ package sendmessage
 import (
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 func readXML(body []byte, into *values) *sms.Refusal {
 	d := xml.NewDecoder(bytes.NewReader(escapeLone(body)))
 	d.Strict = false
-	d.CharsetReader = charset
+	d.CharsetReader = charsetOnce()
 	var text strings.Builder
 	leaf, elements := false, 0
 	for {
@@ -27,8 +28,15 @@ func readXML(body []byte, into *values) *sms.Refusal {
 		if err == io.EOF && elements > 0 {
 			return nil
 		}
+		// What begins inside of a text would tear it apart, whether a tag or something that only looks like one.
+		if _, more := token.(xml.CharData); !more && err == nil {
+			if _, end := token.(xml.EndElement); (!end || !leaf) && strings.TrimSpace(text.String()) != "" {
+				err = errTorn
+			}
+		}
 		if err != nil {
-			return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "XML", "offset", strconv.FormatInt(d.InputOffset(), 10))
+			offset := min(d.InputOffset(), int64(len(body)))
+			return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "XML", "offset", strconv.FormatInt(offset, 10))
 		}
 		switch t := token.(type) {
 		case xml.StartElement:
@@ -40,20 +48,29 @@ func readXML(body []byte, into *values) *sms.Refusal {
 			if leaf {
 				into.add(t.Name.Local, strings.ToValidUTF8(text.String(), "\uFFFD"))
 			}
+			text.Reset()
 			leaf = false
 		}
 	}
 }
 
+// errTorn says that a text has elements in it.
+var errTorn = errors.New("a text with elements in it")
+
 // escapeLone escapes every < that cannot begin a tag. In a well-formed document such a < stands in comments, where it
-// does not matter, or in CDATA, where it must stay.
+// does not matter, or in CDATA, where it stays.
 func escapeLone(body []byte) []byte {
-	if bytes.Contains(body, []byte("<![CDATA[")) {
-		return body
-	}
 	var out []byte
 	rest := body
 	for i := 0; i < len(rest); i++ {
+		if rest[i] == '<' && bytes.HasPrefix(rest[i:], []byte("<![CDATA[")) {
+			end := bytes.Index(rest[i:], []byte("]]>"))
+			if end < 0 {
+				break
+			}
+			i += end
+			continue
+		}
 		if next := i + 1; rest[i] != '<' || next < len(rest) && (isLetter(rest[next]) || rest[next] >= 0x80 || bytes.IndexByte([]byte("_:/!?"), rest[next]) >= 0) {
 			continue
 		}
@@ -64,6 +81,19 @@ func escapeLone(body []byte) []byte {
 		return body
 	}
 	return append(out, rest...)
+}
+
+// charsetOnce makes a CharsetReader that changes the charset once: every declaration would put another reader around the
+// last.
+func charsetOnce() func(string, io.Reader) (io.Reader, error) {
+	changed := false
+	return func(label string, input io.Reader) (io.Reader, error) {
+		if changed {
+			return nil, errors.New("a second charset")
+		}
+		changed = true
+		return charset(label, input)
+	}
 }
 
 func charset(label string, input io.Reader) (io.Reader, error) {

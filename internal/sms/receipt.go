@@ -89,6 +89,8 @@ const (
 	RequestTooLarge    Variant = "request_too_large"
 	TextTooLong        Variant = "text_too_long"
 	UnsupportedRequest Variant = "unsupported_request"
+	CompressedRequest  Variant = "compressed_request"
+	NoCredential       Variant = "no_credential"
 	UnknownContent     Variant = "unknown_content"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
@@ -101,17 +103,19 @@ type sentenceKey struct {
 
 var variants = map[sentenceKey]string{
 	{BadRequest, Contradiction}:              "The app's SMS settings send two different values for {name}",
-	{BadRequest, Unreadable}:                 "The app's POST data is no valid {form} (near character {offset})",
+	{BadRequest, Unreadable}:                 "The app's POST data is not valid {form} (near character {offset})",
 	{BadRequest, NoRecipient}:                "The app sent no recipient. Add sms_to=%sms_to% to its SMS settings.",
 	{BadRequest, NoText}:                     "The message is empty",
-	{BadRequest, SeveralRecipients}:          "Only one recipient per message, please",
+	{BadRequest, SeveralRecipients}:          "Only one recipient per message is supported",
 	{BadRequest, NotReplaced}:                "The app did not fill in {name}. Check its spelling in the app's SMS settings.",
 	{BadRequest, NoRecall}:                   "A sent SMS cannot be deleted for the recipient",
+	{Unauthorized, NoCredential}:             "The app sent no user name or no password. Add them to its SMS settings.",
 	{Unauthorized, HiddenPassword}:           "The app hides the password on http://. Use an https:// address in its SMS settings.",
 	{TooLong, RequestTooLarge}:               "The request is too large, at most {limit} bytes",
 	{TooLong, TextTooLong}:                   "The message is too long: {length} {unit}, at most {limit}",
 	{Unknown, Partly}:                        "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}: "The content type {type} in the app's SMS settings is not supported",
+	{UnsupportedContent, CompressedRequest}:  "Compressed requests are not supported",
 	{UnsupportedContent, UnknownContent}:     "This kind of message cannot be sent as a text message",
 }
 
