@@ -15,7 +15,19 @@ import (
 const maxArgonMemory = 256 << 10
 
 // hash is a password hash that is slow on purpose.
-type hash interface{ matches(secret string) bool }
+type hash interface {
+	matches(secret string) bool
+	// work is what matches costs, in rounds of bcrypt.
+	work() float64
+}
+
+// workOf is what it costs to try all of some hashes.
+func workOf(list []hash) (sum float64) {
+	for _, h := range list {
+		sum += h.work()
+	}
+	return sum
+}
 
 // parseHash reads a bcrypt or argon2id hash; hashed is false for anything else, which is a plain password.
 func parseHash(s string) (h hash, hashed bool, err error) {
@@ -36,6 +48,11 @@ type bcryptHash []byte
 
 func (h bcryptHash) matches(secret string) bool {
 	return len(secret) <= 72 && bcrypt.CompareHashAndPassword(h, []byte(secret)) == nil
+}
+
+func (h bcryptHash) work() float64 {
+	cost, _ := bcrypt.Cost(h) // parseHash has seen it
+	return float64(uint64(1) << cost)
 }
 
 type argon2idHash struct {
@@ -72,3 +89,6 @@ func (h *argon2idHash) matches(secret string) bool {
 	sum := argon2.IDKey([]byte(secret), h.salt, h.time, h.memory, h.threads, uint32(len(h.sum)))
 	return subtle.ConstantTimeCompare(sum, h.sum) == 1
 }
+
+// A round of bcrypt takes about as long as a pass of argon2id over 77 KiB.
+func (h *argon2idHash) work() float64 { return float64(h.memory) * float64(h.time) / 77 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -30,7 +31,7 @@ type List struct {
 	key      [32]byte // of this process, so that digests are worth nothing elsewhere
 	accounts map[string]*account
 	tokens   map[digest]*User
-	decoy    hash // stands in where a name has no slow hash of its own
+	decoy    []hash // the hashes of the costliest account, tried where a name has none or cheaper ones of its own
 	verified *recent.Table[digest, *User]
 	slots    chan struct{}
 }
@@ -78,10 +79,12 @@ func NewList(accounts []Account) (*List, error) {
 				return nil, fmt.Errorf("the password of user %s is empty or longer than %d bytes", user.Name, maxSecret)
 			case hashed:
 				entry.hashed = append(entry.hashed, h)
-				l.decoy = h
 			default:
 				entry.plain = append(entry.plain, l.digest("", p))
 			}
+		}
+		if workOf(entry.hashed) > workOf(l.decoy) {
+			l.decoy = entry.hashed
 		}
 		for _, t := range a.Tokens {
 			d := l.digest("", t)
@@ -92,6 +95,17 @@ func NewList(accounts []Account) (*List, error) {
 		}
 	}
 	return l, nil
+}
+
+// Uneven reports whether wrong passwords take longer for some names than for others: their hashes differ in number or
+// cost.
+func (l *List) Uneven() bool {
+	for _, entry := range l.accounts {
+		if n := len(entry.hashed); n > 0 && workOf(entry.hashed) != workOf(l.decoy) {
+			return true
+		}
+	}
+	return false
 }
 
 // digest is a keyed hash of a name and a secret, with the name's length, so that no two pairs look alike. It is compared
@@ -111,7 +125,7 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 		return nil, ErrDenied
 	}
 	user, err := l.try(ctx, c.User, secret)
-	if err == ErrDenied && strings.Contains(secret, " ") {
+	if errors.Is(err, ErrDenied) && strings.Contains(secret, " ") {
 		return l.try(ctx, c.User, strings.ReplaceAll(secret, " ", "+"))
 	}
 	return user, err
@@ -140,8 +154,12 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if owner := l.tokens[own]; owner != nil && (owner == entry.user || !known && strings.ContainsAny(name[:1], "+0123456789")) {
 		return owner, nil
 	}
+	var denied error = ErrDenied
+	if known {
+		denied = &DeniedError{name}
+	}
 	if l.decoy == nil {
-		return nil, ErrDenied
+		return nil, denied
 	}
 	whole := l.digest(name, secret)
 	if user, ok := l.verified.Get(whole); ok {
@@ -153,15 +171,16 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if len(entry.hashed) == 0 {
-		l.decoy.matches(secret)
-		return nil, ErrDenied
-	}
 	for _, h := range entry.hashed {
 		if h.matches(secret) {
 			l.verified.Put(whole, entry.user)
 			return entry.user, nil
 		}
 	}
-	return nil, ErrDenied
+	if workOf(entry.hashed) < workOf(l.decoy) {
+		for _, h := range l.decoy {
+			h.matches(secret)
+		}
+	}
+	return nil, denied
 }

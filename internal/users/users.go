@@ -11,6 +11,16 @@ import (
 // ErrDenied is the answer to every credential that is not right, whatever is wrong with it.
 var ErrDenied = errors.New("credential denied")
 
+// DeniedError is an ErrDenied of which it is known whose name was used. It is for the log: who sent the credential is told
+// nothing of it.
+type DeniedError struct{ Name string }
+
+// Error says the same for every name.
+func (*DeniedError) Error() string { return ErrDenied.Error() }
+
+// Is makes it an ErrDenied.
+func (*DeniedError) Is(err error) bool { return err == ErrDenied }
+
 // Credential is what the app sent to say who it is. Without a user the secret is a token.
 type Credential struct {
 	User   string

@@ -111,7 +111,7 @@ func TestVerifiedIsRemembered(t *testing.T) {
 	}
 	count := 0
 	l.accounts["bcrypt"].hashed[0] = counting{&count}
-	l.decoy = counting{&count}
+	l.decoy = []hash{counting{&count}}
 	if _, err := l.Authenticate(t.Context(), right); err != nil || count != 0 {
 		t.Errorf("%v after %d hashes, want none", err, count)
 	}
@@ -120,12 +120,13 @@ func TestVerifiedIsRemembered(t *testing.T) {
 type counting struct{ n *int }
 
 func (c counting) matches(string) bool { *c.n++; return false }
+func (counting) work() float64         { return 1 }
 
 // An unknown name costs as many slow hashes as a known one.
 func TestEqualWork(t *testing.T) {
 	l := list(t)
 	count := 0
-	l.decoy = counting{&count}
+	l.decoy = []hash{counting{&count}}
 	for _, name := range []string{"bcrypt", "argon"} {
 		l.accounts[name].hashed = []hash{counting{&count}}
 	}
@@ -133,6 +134,41 @@ func TestEqualWork(t *testing.T) {
 		count = 0
 		if _, err := l.Authenticate(t.Context(), Credential{name, sms.Hide("wrong")}); err == nil || count != 1 {
 			t.Errorf("%s: %v after %d hashes, want 1", name, err, count)
+		}
+	}
+}
+
+// Where hashes differ in number or cost, an unknown name costs as much as the costliest, and the operator can be told.
+func TestUnevenWork(t *testing.T) {
+	costly, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost+2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := NewList([]Account{
+		{User: User{Name: "cheap"}, Passwords: []string{hashed(t, "12345678")}},
+		{User: User{Name: "costly"}, Passwords: []string{string(costly)}},
+		{User: User{Name: "plain"}, Passwords: []string{"12345678"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !l.Uneven() || workOf(l.decoy) != workOf(l.accounts["costly"].hashed) {
+		t.Errorf("uneven %t, a decoy of %v", l.Uneven(), workOf(l.decoy))
+	}
+	l, err = NewList([]Account{{User: User{Name: "a"}, Passwords: []string{hashed(t, "x")}}, {User: User{Name: "b"}, Passwords: []string{hashed(t, "y")}}})
+	if err != nil || l.Uneven() {
+		t.Errorf("%v, equal hashes are uneven", err)
+	}
+}
+
+// Whose name was used is known where the name is, for the log.
+func TestDeniedNames(t *testing.T) {
+	l := list(t)
+	for user, want := range map[string]string{"plain": "plain", "bcrypt": "bcrypt", "nobody": "", "": ""} {
+		_, err := l.Authenticate(t.Context(), Credential{user, sms.Hide("wrong")})
+		var denied *DeniedError
+		if !errors.Is(err, ErrDenied) || errors.As(err, &denied) != (want != "") || denied != nil && denied.Name != want || err.Error() != ErrDenied.Error() {
+			t.Errorf("%s: %v", user, err)
 		}
 	}
 }
