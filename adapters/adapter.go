@@ -6,22 +6,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // MaxReply is how many bytes of a provider's reply are read.
@@ -42,6 +37,7 @@ type Adapter struct {
 	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
 	secrets  []sms.Hidden // in every form in which a provider may quote them
+	open     []string     // values of the other options, and what is told instead of them, in turn
 }
 
 // Account tells accounts apart: adapters of one definition, base URL and options have the same.
@@ -84,8 +80,11 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		if err := checkOption(o.Name, v); err != nil {
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
-		if o.Secret {
+		switch {
+		case o.Secret:
 			a.hide(v)
+		case len(v) >= window:
+			a.open = append(a.open, v, "{"+o.Name+"}")
 		}
 		values[o.Name] = v
 	}
@@ -128,51 +127,39 @@ func chooseBaseURL(own string, defined template, options map[string]string) (*ur
 	return checkBaseURL(own)
 }
 
-// hideCredential keeps what the request says to prove who it is out of what is told of replies.
-func (a *Adapter) hideCredential(c *call) {
-	if _, credential, ok := strings.Cut(c.header.Get("Authorization"), " "); ok {
-		a.hide(credential)
-	}
-}
-
-// hide keeps a secret out of what is told of replies.
-func (a *Adapter) hide(secret string) {
-	if secret == "" {
-		return
-	}
-	for _, form := range quotations(secret) {
-		if form = strings.ToLower(form); !slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return h.Reveal() == form }) {
-			a.secrets = append(a.secrets, sms.Hide(form))
-		}
-	}
-}
-
-// quotations are the forms in which others write a text: as it is, as URLs and forms, as pages, and encoded.
-func quotations(s string) []string {
-	return []string{
-		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
-		base64.StdEncoding.EncodeToString([]byte(s)), string(text.AppendUTF16Hex(nil, s)),
-	}
-}
-
 // Check says what is wrong with the options of an adapter of that name: what is missing, what is not known.
 func (d *Definition) Check(name, baseURL string, options map[string]string) error {
-	var known []string
-	for _, o := range d.Options {
-		known = append(known, o.Name)
-		if strings.TrimSpace(options[o.Name]) == "" && !o.Optional {
-			return fmt.Errorf("adapter %s needs the option %s", name, o.Name)
+	for _, o := range slices.Sorted(maps.Keys(options)) {
+		if err := d.CheckOption(name, o); err != nil {
+			return err
 		}
 	}
-	for o := range options {
-		if !slices.Contains(known, o) {
-			return fmt.Errorf("adapter %s knows no option %s%s (it has %s)", name, o, meant(o, known), strings.Join(append(known, "base_url"), ", "))
+	for _, o := range d.Options {
+		if strings.TrimSpace(options[o.Name]) == "" && !o.Optional {
+			return fmt.Errorf("adapter %s needs the option %s", name, o.Name)
 		}
 	}
 	if baseURL == "" && len(d.baseURL) == 0 {
 		return fmt.Errorf("adapter %s needs base_url, the address of your server", name)
 	}
+	if baseURL != "" && !strings.Contains(baseURL, "{") {
+		if _, err := checkBaseURL(baseURL); err != nil {
+			return fmt.Errorf("adapter %s: %w", name, err)
+		}
+	}
 	return nil
+}
+
+// CheckOption says what is wrong with the name of an option.
+func (d *Definition) CheckOption(name, option string) error {
+	known := []string{"base_url"}
+	for _, o := range d.Options {
+		known = append(known, o.Name)
+	}
+	if slices.Contains(known[1:], option) {
+		return nil
+	}
+	return fmt.Errorf("adapter %s has no option %s%s (it has %s)", name, option, Meant(option, known), strings.Join(append(known[1:], known[0]), ", "))
 }
 
 func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (*call, error) {
@@ -423,132 +410,4 @@ func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool)
 		r.ID = ""
 	}
 	return r
-}
-
-// isID reports whether what stands where the id should is fit to be one: it goes to the app and into the log.
-func (e *Exchange) isID(s string) bool {
-	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) }) {
-		return false
-	}
-	body := e.message.Body.Reveal()
-	for i := 0; i+window <= len(s); i++ {
-		if strings.Contains(body, s[i:i+window]) {
-			return false
-		}
-	}
-	return !e.quotesSecret(s)
-}
-
-// notShown begins what stands in place of words that are not fit for a log.
-const notShown = "(not shown: "
-
-// speakable makes a provider's words fit for a log: they are dropped if they repeat a secret or a part of the text,
-// and telephone numbers in them are masked.
-func (e *Exchange) speakable(s string, most int) string {
-	if s = s[:min(len(s), 4<<10)]; s == "" {
-		return ""
-	}
-	if e.quotesSecret(s) {
-		return notShown + "it repeats a secret)"
-	}
-	if e.quotesText(s) {
-		return notShown + "it repeats the message)"
-	}
-	masked := []rune(maskNumbers(oneLine(s)))
-	if len(masked) > most {
-		masked = append(masked[:most], '…')
-	}
-	return string(masked)
-}
-
-// oneLine makes valid UTF-8 without control characters.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
-
-// numberLike finds what may be a telephone number in any writing.
-var numberLike = regexp.MustCompile(`[0-9][0-9 ().\-/]{5,}[0-9]`)
-
-// maskNumbers hides all but the first three and the last two digits of what may be a telephone number.
-func maskNumbers(s string) string {
-	return numberLike.ReplaceAllStringFunc(s, func(number string) string {
-		isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
-		count, at := 0, 0
-		for _, r := range number {
-			if isDigit(r) {
-				count++
-			}
-		}
-		if count < 7 {
-			return number
-		}
-		return strings.Map(func(r rune) rune {
-			if !isDigit(r) {
-				return r
-			}
-			if at++; at <= 3 || at > count-2 {
-				return r
-			}
-			return '•'
-		}, number)
-	})
-}
-
-// quotesSecret reports whether s holds a secret of the adapter in any form.
-func (e *Exchange) quotesSecret(s string) bool {
-	if !e.token.Empty() && strings.Contains(s, e.token.Reveal()) {
-		return true
-	}
-	s = strings.ToLower(s)
-	return slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return strings.Contains(s, h.Reveal()) })
-}
-
-// window is how many bytes of a text in a row are a quotation of it.
-const window = 8
-
-// quotesText reports whether s holds any window of the message's text, in any form, or all of a shorter one as words.
-func (e *Exchange) quotesText(s string) bool {
-	body := e.message.Body.Reveal()
-	if body == "" {
-		return false
-	}
-	s = strings.ToLower(s)
-	windows := make(map[string]bool, len(s))
-	for i := 0; i+window <= len(s); i++ {
-		windows[s[i:i+window]] = true
-	}
-	for _, form := range quotations(body) {
-		if form = strings.ToLower(form); len(form) < window && holdsWords(s, form) {
-			return true
-		}
-		for i := 0; i+window <= len(form); i++ {
-			if windows[form[i:i+window]] {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// holdsWords reports whether s holds the words and not just the same letters inside of others.
-func holdsWords(s, words string) bool {
-	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
-	for from := 0; ; {
-		i := strings.Index(s[from:], words)
-		if i < 0 {
-			return false
-		}
-		begin, end := from+i, from+i+len(words)
-		before, _ := utf8.DecodeLastRuneInString(s[:begin])
-		after, _ := utf8.DecodeRuneInString(s[end:])
-		if !isWord(before) && !isWord(after) {
-			return true
-		}
-		from = begin + 1
-	}
 }

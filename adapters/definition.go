@@ -225,7 +225,7 @@ func (p *parser) parseStatement(s *statement) (err error) {
 		return err
 	case "option", "reply", "accepted", "id", "code", "message", "cause":
 	default:
-		return s.fail("unknown word %q%s", word, meant(word, definitionWords))
+		return s.fail("unknown word %q%s", word, Meant(word, definitionWords))
 	}
 	return nil
 }
@@ -371,7 +371,7 @@ func (p *parser) parseRequestWord(s *statement, o *outline, others []string) (er
 	case usages[word] != "":
 		return s.fail("write: %s", usages[word])
 	default:
-		return s.fail("unknown word %q%s", word, meant(word, slices.Concat(requestWords, methods, others)))
+		return s.fail("unknown word %q%s", word, Meant(word, slices.Concat(requestWords, methods, others)))
 	}
 }
 

@@ -209,7 +209,7 @@ func TestCheck(t *testing.T) {
 		{good, "https://proxy.example.com/twilio/", ""},
 		{map[string]string{"account_sid": "AC1"}, "", "adapter twilio needs the option auth_token"},
 		{map[string]string{"account_sid": "AC1", "auth_token": " "}, "", "adapter twilio needs the option auth_token"},
-		{map[string]string{"account_sid": "AC1", "auth_token": "t", "auth_tokn": "t"}, "", "knows no option auth_tokn, did you mean auth_token?"},
+		{map[string]string{"account_sid": "AC1", "auth_token": "t", "auth_tokn": "t"}, "", "has no option auth_tokn, did you mean auth_token?"},
 		{map[string]string{"account_sid": "AC1", "auth_token": "t\r\nX: y"}, "", "option auth_token holds a control character"},
 		{good, "ftp://x", "base_url begins with https:// or http://"},
 		{good, "https://x?y", "nothing else"},

@@ -39,7 +39,7 @@ func Source(name string) (string, error) {
 			return string(text), nil
 		}
 	}
-	return "", fmt.Errorf("there is no adapter %q%s", name, meant(name, Names()))
+	return "", fmt.Errorf("there is no adapter %q%s", name, Meant(name, Names()))
 }
 
 // Builtin returns a built-in definition.

@@ -312,7 +312,7 @@ func (r *reply) parseCause(s *statement) error {
 				known = append(known, c.String())
 			}
 		}
-		return s.fail("a provider cannot cause %q%s (it can cause %s)", args[0].text, meant(args[0].text, known), strings.Join(known, ", "))
+		return s.fail("a provider cannot cause %q%s (it can cause %s)", args[0].text, Meant(args[0].text, known), strings.Join(known, ", "))
 	}
 	rule := causeRule{cause: c}
 	if args[1].text == "when" && !args[1].quoted {

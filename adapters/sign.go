@@ -51,7 +51,7 @@ func (p *parser) parseSign(s *statement) (*signature, error) {
 	}
 	scheme, ok := signers[s.words[1].text]
 	if !ok {
-		return nil, s.fail("unknown signature %q%s", s.words[1].text, meant(s.words[1].text, known))
+		return nil, s.fail("unknown signature %q%s", s.words[1].text, Meant(s.words[1].text, known))
 	}
 	sig := &signature{scheme: s.words[1].text}
 	if n := len(s.words) - 2; n < scheme.least || n > scheme.most {

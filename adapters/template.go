@@ -211,7 +211,7 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 	for h := range holes {
 		known = append(known, h)
 	}
-	return part{}, s.fail("{%s} names nothing%s", name, meant(name, known))
+	return part{}, s.fail("{%s} names nothing%s", name, Meant(name, known))
 }
 
 // bind puts the values of the options in and joins what is fixed. Without a value of an optional option the template

@@ -1,9 +1,13 @@
 package caddymodule
 
 import (
+	"cmp"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -12,11 +16,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 )
 
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("acrobits_sms", parseCaddyfile)
-	httpcaddyfile.RegisterDirectiveOrder("acrobits_sms", httpcaddyfile.Before, "respond")
+	httpcaddyfile.RegisterDirectiveOrder("acrobits_sms", httpcaddyfile.Before, "handle")
 }
 
 func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -65,7 +70,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	var checks []func(map[string]*adapters.Definition) error
+	var checks []check
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
@@ -73,26 +78,35 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "user", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
-				return d.Errf("%s stands here a second time", word)
+				return d.Errf("%s appears twice", word)
 			}
 			seen[word] = true
 		}
 		var err error
 		switch word {
 		case "user":
-			err = h.unmarshalUser(d)
+			var later check
+			later, err = h.unmarshalUser(d)
+			checks = append(checks, later)
 		case "adapter":
-			var check func(map[string]*adapters.Definition) error
-			check, err = h.unmarshalAdapter(d)
-			checks = append(checks, check)
+			var later check
+			later, err = h.unmarshalAdapter(d)
+			checks = append(checks, later)
 		case "define":
 			err = h.unmarshalDefine(d)
 		case "default_region":
-			err = one(d, &h.DefaultRegion)
+			if err = one(d, &h.DefaultRegion); err == nil {
+				err = wrap(d, checkRegion(h.DefaultRegion))
+			}
 		case "path":
+			at := *d
 			err = one(d, &h.Path)
+			checks = append(checks, func(map[string]*adapters.Definition) error { return wrap(&at, h.checkPath()) })
 		case "reply":
-			err = one(d, &h.Reply)
+			if err = one(d, &h.Reply); err == nil {
+				_, err = parseForm(h.Reply)
+				err = wrap(d, err)
+			}
 		case "timeout":
 			err = duration(d, &h.Timeout)
 		case "attempt_timeout":
@@ -114,7 +128,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "sentence":
 			err = h.unmarshalSentence(d)
 		default:
-			err = d.Errf("unknown word %q%s", word, suggestion(word))
+			err = d.Errf("unknown word %q%s (there are %s)", word, adapters.Meant(word, words), strings.Join(words, ", "))
 		}
 		if err != nil {
 			return err
@@ -132,16 +146,28 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// check is made when the whole block is known, because what it asks may stand anywhere in it.
+type check func(own map[string]*adapters.Definition) error
+
+// wrap names the line of what is wrong, if something is.
+func wrap(at *caddyfile.Dispenser, err error) error {
+	if err == nil {
+		return nil
+	}
+	return at.WrapErr(err)
+}
+
+func (h *Handler) checkPath() error {
+	names, err := sendmessage.ParseNames(h.Params)
+	if err == nil {
+		_, err = sendmessage.ParsePattern(h.Path, names)
+	}
+	return err
+}
+
 var words = []string{
 	"user", "default_region", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
-}
-
-func suggestion(word string) string {
-	if near := adapters.Nearest(word, words); len(near) > 0 {
-		return ", did you mean " + near[0] + "?"
-	}
-	return ""
 }
 
 // one reads exactly one argument.
@@ -188,17 +214,22 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
-func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
+// unmarshalUser reads a user block. The check it returns reads the numbers, when the region is known.
+func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 	u := new(User)
 	if !d.AllArgs(&u.Name) {
-		return d.Err("write: user NAME { password … }")
+		return nil, d.Err("write: user NAME { password … }")
 	}
+	if slices.ContainsFunc(h.Users, func(other *User) bool { return other.Name == u.Name }) {
+		return nil, d.Errf("user %s appears twice; more passwords go into one block", u.Name)
+	}
+	var from []*caddyfile.Dispenser // where the numbers are
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch word := d.Val(); word {
 		case "password", "token":
 			var secret string
 			if err := one(d, &secret); err != nil {
-				return err
+				return nil, err
 			}
 			if word == "password" {
 				u.Passwords = append(u.Passwords, secret)
@@ -206,24 +237,41 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
 				u.Tokens = append(u.Tokens, secret)
 			}
 		case "from":
-			numbers := d.RemainingArgs()
+			numbers, at := d.RemainingArgs(), *d
 			if len(numbers) == 0 {
-				return d.Err("from takes at least one number")
+				return nil, d.Err("from takes at least one number")
 			}
 			u.From = append(u.From, numbers...)
+			for range numbers {
+				from = append(from, &at)
+			}
 		default:
-			return d.Errf("a user has password, token and from, not %q", word)
+			return nil, d.Errf("a user has password, token and from, not %q%s", word, adapters.Meant(word, []string{"password", "token", "from"}))
 		}
 	}
+	if len(u.Passwords)+len(u.Tokens) == 0 {
+		return nil, d.Errf("user %s has no password and no token", u.Name)
+	}
 	h.Users = append(h.Users, u)
-	return nil
+	return func(map[string]*adapters.Definition) error {
+		for i, s := range u.From {
+			if strings.Contains(s, "{") {
+				continue
+			}
+			if _, err := sender(s, h.DefaultRegion); err != nil {
+				return from[i].WrapErr(err)
+			}
+		}
+		return nil
+	}, nil
 }
 
 // unmarshalAdapter reads an adapter block. The check it returns is for when all definitions are known; its errors name
 // the line of the block.
-func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (func(map[string]*adapters.Definition) error, error) {
+func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (check, error) {
 	at := *d
 	a := &Adapter{Options: make(map[string]string)}
+	options := make(map[string]caddyfile.Dispenser) // where they are
 	switch args := d.RemainingArgs(); {
 	case len(args) == 1:
 		a.Definition = args[0]
@@ -232,14 +280,19 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (func(map[string]*ada
 	default:
 		return nil, d.Err("write: adapter NAME [as INSTANCE] { … }")
 	}
+	name := cmp.Or(a.Name, a.Definition)
+	if slices.ContainsFunc(h.Adapters, func(other *Adapter) bool { return cmp.Or(other.Name, other.Definition) == name }) {
+		return nil, d.Errf("two adapters are called %s; name one: adapter %s as NAME", name, a.Definition)
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
+		options[word] = *d
 		var text string
 		if err := one(d, &text); err != nil {
 			return nil, err
 		}
 		if _, twice := a.Options[word]; twice || word == "base_url" && a.BaseURL != "" {
-			return nil, d.Errf("%s stands here a second time", word)
+			return nil, d.Errf("%s appears twice", word)
 		}
 		if word == "base_url" {
 			a.BaseURL = text
@@ -253,10 +306,13 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (func(map[string]*ada
 		if err != nil {
 			return at.WrapErr(err)
 		}
-		if err := def.Check(a.Definition, a.BaseURL, a.Options); err != nil {
-			return at.WrapErr(err)
+		for _, o := range slices.Sorted(maps.Keys(a.Options)) {
+			if err := def.CheckOption(a.Definition, o); err != nil {
+				where := options[o]
+				return where.WrapErr(err)
+			}
 		}
-		return nil
+		return wrap(&at, def.Check(a.Definition, a.BaseURL, a.Options))
 	}, nil
 }
 
@@ -309,7 +365,8 @@ func (h *Handler) unmarshalParam(d *caddyfile.Dispenser) error {
 		h.Params = make(map[string][]string)
 	}
 	h.Params[args[0]] = append(h.Params[args[0]], args[1:]...)
-	return nil
+	_, err := sendmessage.ParseNames(h.Params)
+	return wrap(d, err)
 }
 
 func (h *Handler) unmarshalSentence(d *caddyfile.Dispenser) error {
@@ -321,7 +378,8 @@ func (h *Handler) unmarshalSentence(d *caddyfile.Dispenser) error {
 	default:
 		return d.Err("write: sentence CASE [LANGUAGE] \"TEXT\"")
 	}
-	return nil
+	_, err := newPhrases(h.Sentences[len(h.Sentences)-1:])
+	return wrap(d, err)
 }
 
 var _ caddyfile.Unmarshaler = (*Handler)(nil)

@@ -1,7 +1,9 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
 
@@ -31,44 +34,82 @@ type User struct {
 
 // account resolves the placeholders. The resolved secrets stay out of the exported fields, which Caddy prints.
 func (u *User) account(repl *caddy.Replacer, region string, log *zap.Logger) (users.Account, error) {
-	account := users.Account{User: users.User{Name: u.Name}}
-	resolve := func(kind string, list []string) (resolved []string, err error) {
+	name, err := resolve(repl, u.Name)
+	if err != nil {
+		return users.Account{}, err
+	}
+	account := users.Account{User: users.User{Name: name}}
+	secrets := func(kind string, list []string) (resolved []string, err error) {
 		for _, s := range list {
-			secret, err := repl.ReplaceOrErr(s, true, true)
+			secret, err := resolve(repl, s)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", kind, err)
 			}
 			hash := strings.HasPrefix(secret, "$2") || strings.HasPrefix(secret, "$argon2id$")
 			if isLiteral(s) && !hash {
-				log.Warn("a secret stands in the configuration itself; write {env.NAME} or {file./path} instead",
-					zap.String("user", u.Name), zap.String("option", kind))
+				log.Warn(literalSecret, zap.String("user", name), zap.String("option", kind))
 			}
 			if !hash && weak(secret) {
-				log.Warn("a secret is easy to guess", zap.String("user", u.Name), zap.String("option", kind))
+				log.Warn("a secret is easy to guess", zap.String("user", name), zap.String("option", kind))
 			}
 			resolved = append(resolved, secret)
 		}
 		return resolved, nil
 	}
-	var err error
-	if account.Passwords, err = resolve("password", u.Passwords); err != nil {
+	if account.Passwords, err = secrets("password", u.Passwords); err != nil {
 		return account, err
 	}
-	if account.Tokens, err = resolve("token", u.Tokens); err != nil {
+	if account.Tokens, err = secrets("token", u.Tokens); err != nil {
 		return account, err
 	}
 	for _, s := range u.From {
-		resolved, err := repl.ReplaceOrErr(s, true, true)
+		resolved, err := resolve(repl, s)
 		if err != nil {
 			return account, fmt.Errorf("from: %w", err)
 		}
-		n, ok := number.Sender(resolved, region)
-		if !ok {
-			return account, fmt.Errorf("from: %q is no number, short code or sender ID; write numbers as +15551234567", resolved)
+		n, err := sender(resolved, region)
+		if err != nil {
+			return account, err
 		}
 		account.Numbers = append(account.Numbers, n)
 	}
 	return account, nil
+}
+
+// sender reads a number of a user.
+func sender(s, region string) (sms.Number, error) {
+	n, ok := number.Sender(s, region)
+	if !ok {
+		return n, fmt.Errorf("from: %q is not a number, short code or sender ID; write numbers as +15551234567", s)
+	}
+	return n, nil
+}
+
+const literalSecret = "a secret is written literally in the configuration; write {env.NAME} or {file./path} instead"
+
+// placeholder finds what a configured value takes from elsewhere.
+var placeholder = regexp.MustCompile(`\{(env|file)\.([^{}]*)\}`)
+
+// isLiteral reports whether a configured secret is written there itself.
+func isLiteral(s string) bool { return !placeholder.MatchString(s) }
+
+// resolve puts in what placeholders stand for. Its errors name the placeholder, and nothing else of a value that may be a
+// secret.
+func resolve(repl *caddy.Replacer, s string) (string, error) {
+	value, err := repl.ReplaceOrErr(s, true, true)
+	if err == nil {
+		return value, nil
+	}
+	for _, p := range placeholder.FindAllStringSubmatch(s, -1) {
+		switch v, ok := repl.GetString(p[1] + "." + p[2]); {
+		case ok && v != "":
+		case p[1] == "env":
+			return "", fmt.Errorf("the environment variable %s is not set", p[2])
+		default:
+			return "", fmt.Errorf("the file %s is missing or empty", p[2])
+		}
+	}
+	return "", errors.New("it has braces that are not a placeholder; write {env.NAME} or {file./path}, and braces that mean themselves as \\{")
 }
 
 // weak reports whether a secret is short or made of digits alone.
@@ -105,8 +146,8 @@ func (a *Adapter) find(own map[string]*adapters.Definition) (*adapters.Definitio
 	for name := range own {
 		names = append(names, name)
 	}
-	if near := adapters.Nearest(a.Definition, names); len(near) > 0 {
-		return nil, fmt.Errorf("there is no adapter %q, did you mean %s?", a.Definition, strings.Join(near, " or "))
+	if meant := adapters.Meant(a.Definition, names); meant != "" {
+		return nil, fmt.Errorf("there is no adapter %q%s", a.Definition, meant)
 	}
 	return nil, err
 }
@@ -123,7 +164,7 @@ func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer
 	if err := d.Check(name, a.BaseURL, a.Options); err != nil {
 		return nil, err
 	}
-	base, err := repl.ReplaceOrErr(a.BaseURL, true, true)
+	base, err := resolve(repl, a.BaseURL)
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: base_url: %w", name, err)
 	}
@@ -133,12 +174,11 @@ func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer
 		if !given {
 			continue
 		}
-		if options[o.Name], err = repl.ReplaceOrErr(value, !o.Optional, true); err != nil {
+		if options[o.Name], err = resolve(repl, value); err != nil && !o.Optional {
 			return nil, fmt.Errorf("adapter %s: %s: %w", name, o.Name, err)
 		}
-		if o.Secret && isLiteral(value) {
-			log.Warn("a secret stands in the configuration itself; write {env.NAME} or {file./path} instead",
-				zap.String("adapter", name), zap.String("option", o.Name))
+		if o.Secret && value != "" && isLiteral(value) {
+			log.Warn(literalSecret, zap.String("adapter", name), zap.String("option", o.Name))
 		}
 	}
 	return d.Bind(name, base, options)

@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
@@ -151,23 +152,35 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 			return fmt.Errorf("path: %w", err)
 		}
 	}
-	if h.DefaultRegion != "" && !number.KnownRegion(h.DefaultRegion) {
-		return fmt.Errorf("default_region: %q is no country, write two letters such as US", h.DefaultRegion)
+	if err := checkRegion(h.DefaultRegion); err != nil {
+		return err
 	}
 	h.numbers = number.NewTable(h.DefaultRegion)
 	return nil
 }
 
+func checkRegion(region string) error {
+	if region != "" && !number.KnownRegion(region) {
+		return fmt.Errorf("default_region: %q is not a country, write two capital letters such as US", region)
+	}
+	return nil
+}
+
 func (h *Handler) provisionReplies(caddy.Context) (err error) {
 	h.replier.Legacy = h.Legacy
-	if h.Reply != "" {
-		var ok bool
-		if h.replier.Form, ok = sendmessage.ParseForm(h.Reply); !ok {
-			return fmt.Errorf("reply: %q is no form, write xml or json", h.Reply)
-		}
+	if h.replier.Form, err = parseForm(h.Reply); err != nil {
+		return err
 	}
 	h.phrases, err = newPhrases(h.Sentences)
 	return err
+}
+
+func parseForm(s string) (sendmessage.Form, error) {
+	form, ok := sendmessage.ParseForm(s)
+	if !ok && s != "" {
+		return form, fmt.Errorf("reply: %q is not a form, write xml or json", s)
+	}
+	return form, nil
 }
 
 func (h *Handler) provisionUsers(caddy.Context) error {
@@ -177,6 +190,9 @@ func (h *Handler) provisionUsers(caddy.Context) error {
 	repl := caddy.NewReplacer()
 	var accounts []users.Account
 	for _, u := range h.Users {
+		if u == nil {
+			return errNull
+		}
 		account, err := u.account(repl, h.DefaultRegion, h.logger)
 		if err != nil {
 			return fmt.Errorf("user %s: %w", u.Name, err)
@@ -184,9 +200,18 @@ func (h *Handler) provisionUsers(caddy.Context) error {
 		accounts = append(accounts, account)
 	}
 	list, err := users.NewList(accounts)
+	if err != nil {
+		return err
+	}
+	if list.Uneven() {
+		h.logger.Warn("the password hashes differ in number or cost, so that it can be measured which names exist")
+	}
 	h.users = list
-	return err
+	return nil
 }
+
+// errNull says that a list of the JSON configuration has a hole.
+var errNull = errors.New("null is not a user, an adapter or a definition")
 
 func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	if len(h.Adapters) == 0 {
@@ -196,8 +221,8 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if h.MaxParts < 0 {
-		return errors.New("max_parts is at least 1")
+	if h.MaxParts < 0 || h.Timeout < 0 || h.AttemptTimeout < 0 {
+		return errors.New("max_parts, timeout and attempt_timeout are not negative")
 	}
 	h.deliverer = &delivery.Deliverer{
 		Timeout:        cmp.Or(time.Duration(h.Timeout), delivery.DefaultTimeout),
@@ -212,6 +237,9 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	repl := caddy.NewReplacer()
 	var names []string
 	for _, a := range h.Adapters {
+		if a == nil {
+			return errNull
+		}
 		adapter, err := a.bind(own, repl, h.logger)
 		if err != nil {
 			return err
@@ -245,6 +273,24 @@ func (h *Handler) takeTokens(a *adapters.Adapter) *delivery.Tokens {
 	return shared.(account).Tokens
 }
 
+// MarshalLogObject lists names and nothing else: Caddy's trace prints handlers, and secrets may stand in the configuration.
+func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	return errors.Join(
+		enc.AddArray("users", zapcore.ArrayMarshalerFunc(func(names zapcore.ArrayEncoder) error {
+			for _, u := range h.Users {
+				names.AppendString(u.Name)
+			}
+			return nil
+		})),
+		enc.AddArray("adapters", zapcore.ArrayMarshalerFunc(func(names zapcore.ArrayEncoder) error {
+			for _, a := range h.Adapters {
+				names.AppendString(cmp.Or(a.Name, a.Definition))
+			}
+			return nil
+		})),
+	)
+}
+
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
 func (h *Handler) Cleanup() (err error) {
 	for _, key := range h.accounts {
@@ -255,9 +301,12 @@ func (h *Handler) Cleanup() (err error) {
 	return err
 }
 
-// transportDefaults is the transport for providers. Messages are rare, so a kept connection may have died before the
-// next one; under load, too few of them cost a TLS handshake for each message.
-const transportDefaults = `{"max_idle_conns_per_host": 512, "idle_timeout": 30000000000}`
+// keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
+// load, too few of them cost a TLS handshake for each message.
+var keepAliveDefaults = map[string]json.RawMessage{
+	"max_idle_conns_per_host": json.RawMessage("512"),
+	"idle_timeout":            json.RawMessage("30000000000"),
+}
 
 // loadTransport loads the transport guest.
 func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
@@ -267,12 +316,18 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 			return nil, fmt.Errorf("transport: %w", err)
 		}
 	}
-	var tls reverseproxy.TLSConfig
-	if json.Unmarshal(raw["tls"], &tls) == nil && tls.InsecureSkipVerify {
-		return nil, errors.New("transport: the certificates of providers are always checked, trust your own with tls_trust_pool instead")
-	}
-	if string(raw["protocol"]) == `"http"` && raw["keep_alive"] == nil {
-		raw["keep_alive"] = json.RawMessage(transportDefaults)
+	if string(raw["protocol"]) == `"http"` {
+		keepAlive := maps.Clone(keepAliveDefaults)
+		if given := raw["keep_alive"]; given != nil {
+			if err := json.Unmarshal(given, &keepAlive); err != nil {
+				return nil, fmt.Errorf("transport: keep_alive: %w", err)
+			}
+		}
+		merged, err := json.Marshal(keepAlive)
+		if err != nil {
+			return nil, err
+		}
+		raw["keep_alive"] = merged
 	}
 	var err error
 	if h.TransportRaw, err = json.Marshal(raw); err != nil {
@@ -281,6 +336,9 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	mod, err := ctx.LoadModule(h, "TransportRaw")
 	if err != nil {
 		return nil, fmt.Errorf("transport: %w", err)
+	}
+	if guest, is := mod.(*reverseproxy.HTTPTransport); is && guest.TLS != nil && guest.TLS.InsecureSkipVerify {
+		return nil, errors.New("transport: the certificates of providers are always checked, trust your own with tls_trust_pool instead")
 	}
 	transport, ok := mod.(http.RoundTripper)
 	if !ok {
@@ -304,14 +362,12 @@ func isDialError(err error) bool {
 	return errors.As(err, &dial)
 }
 
-// isLiteral reports whether a configured secret stands there itself instead of a placeholder.
-func isLiteral(s string) bool {
-	return !strings.Contains(s, "{env.") && !strings.Contains(s, "{file.")
-}
-
 func parseDefinitions(list []*Definition) (map[string]*adapters.Definition, error) {
 	own := make(map[string]*adapters.Definition)
 	for _, d := range list {
+		if d == nil {
+			return nil, errNull
+		}
 		if own[d.Name] != nil {
 			return nil, fmt.Errorf("%s:%d: %s is defined a second time", d.File, d.Line, d.Name)
 		}
@@ -332,4 +388,5 @@ var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ zapcore.ObjectMarshaler     = (*Handler)(nil)
 )

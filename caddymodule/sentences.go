@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
@@ -17,7 +16,8 @@ import (
 
 // Sentence replaces what the app's users are told in one case.
 type Sentence struct {
-	// Name is a cause such as `no_credit`, or one case of it such as `unauthorized.hidden_password`.
+	// Name is a cause such as `no_credit`, or one case of it such as `unauthorized.hidden_password`. The sentence of a
+	// cause also stands for its cases that have none of their own.
 	Name string `json:"name"`
 
 	// Language is a language tag such as `de`, chosen by the request's `Accept-Language`. Default: for everybody
@@ -33,16 +33,16 @@ type Sentence struct {
 type phrases struct {
 	own     []map[string]string // by language, the first for all others
 	matcher language.Matcher    // nil if there is one language only
+	slots   []int               // where in own the sentences of the matcher's languages are
 }
 
 func newPhrases(list []Sentence) (*phrases, error) {
 	known := sms.Sentences()
-	p := &phrases{own: []map[string]string{{}}}
-	tags := []language.Tag{language.English}
+	p := &phrases{own: []map[string]string{{}}, slots: []int{0}}
+	tags := []language.Tag{language.English} // the language of all sentences that are not replaced
 	for _, s := range list {
 		if _, ok := known[s.Name]; !ok {
-			names := slices.Sorted(maps.Keys(known))
-			return nil, fmt.Errorf("sentence: there is no case %q, the nearest are %s", s.Name, strings.Join(append(adapters.Nearest(s.Name, names), "no_credit"), ", "))
+			return nil, fmt.Errorf("sentence: there is no case %q%s; cases are causes such as no_credit", s.Name, adapters.Meant(s.Name, slices.Sorted(maps.Keys(known))))
 		}
 		if n := utf8.RuneCountInString(s.Text); n == 0 || n > sendmessage.MaxMessage || s.Text != sendmessage.Shorten(s.Text) {
 			return nil, fmt.Errorf("sentence %s: one line of 1 to %d characters, this has %d", s.Name, sendmessage.MaxMessage, n)
@@ -53,14 +53,20 @@ func newPhrases(list []Sentence) (*phrases, error) {
 			if err != nil {
 				return nil, fmt.Errorf("sentence %s: %q is no language tag such as de or pt-BR", s.Name, s.Language)
 			}
-			if at = slices.Index(tags[1:], tag) + 1; at == 0 {
-				at = len(tags)
-				tags, p.own = append(tags, tag), append(p.own, map[string]string{})
+			i := slices.Index(tags, tag)
+			if i < 0 {
+				i = len(tags)
+				tags, p.slots = append(tags, tag), append(p.slots, 0)
 			}
+			if p.slots[i] == 0 {
+				p.slots[i] = len(p.own)
+				p.own = append(p.own, map[string]string{})
+			}
+			at = p.slots[i]
 		}
 		p.own[at][s.Name] = s.Text
 	}
-	if len(tags) > 1 {
+	if len(p.own) > 1 {
 		p.matcher = language.NewMatcher(tags)
 	}
 	return p, nil
@@ -71,20 +77,17 @@ func (p *phrases) say(r *http.Request, refusal *sms.Refusal, reference string) s
 	at := 0
 	if p.matcher != nil {
 		if wanted, _, err := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")); err == nil && len(wanted) > 0 {
-			_, at, _ = p.matcher.Match(wanted...)
+			_, i, _ := p.matcher.Match(wanted...)
+			at = p.slots[i]
 		}
 	}
-	cause := refusal.Cause.String()
-	if at > 0 {
-		// A general sentence in the user's language beats an exact one in another.
-		for _, name := range []string{refusal.Error(), cause} {
-			if s, ok := p.own[at][name]; ok {
+	// A general sentence in the user's language beats an exact one in another.
+	for _, own := range []map[string]string{p.own[at], p.own[0]} {
+		for _, name := range []string{refusal.Error(), refusal.Cause.String()} {
+			if s, ok := own[name]; ok {
 				return refusal.Fill(s, reference)
 			}
 		}
-	}
-	if s, ok := p.own[0][refusal.Error()]; ok {
-		return refusal.Fill(s, reference)
 	}
 	return refusal.Fill(refusal.Sentence(), reference)
 }

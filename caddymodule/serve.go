@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -30,9 +31,19 @@ type exchange struct {
 	request *sendmessage.Request
 	kind    sendmessage.Kind
 	user    *users.User
+	claimed string // the name of a user whose credential was wrong
 	message sms.Message
-	replied bool
+	replied replied
 }
+
+// replied says how far the reply has come.
+type replied uint8
+
+const (
+	notReplied replied = iota
+	replying
+	hasReplied
+)
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It returns nil for everything that was answered, because Caddy
 // logs the whole address of requests that fail, passwords and all.
@@ -73,11 +84,22 @@ func (x *exchange) decode() (err error) {
 }
 
 func (x *exchange) authenticate() (err error) {
-	x.user, err = x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
-	if err != nil {
-		return sms.Refuse(sms.Unauthorized)
+	if x.request.Secret.Empty() {
+		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(x.r.Context(), x.deliverer.Timeout)
+	defer cancel()
+	x.user, err = x.users.Authenticate(ctx, users.Credential{User: x.request.User, Secret: x.request.Secret})
+	var denied *users.DeniedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &denied):
+		x.claimed = denied.Name
+	case !errors.Is(err, users.ErrDenied): // too many others are being checked
+		return sms.Refuse(sms.Limited)
+	}
+	return sms.Refuse(sms.Unauthorized)
 }
 
 func (x *exchange) classify() (err error) {
@@ -135,17 +157,20 @@ func refused(err error) sms.Receipt {
 // reply answers the app and tells the operator.
 func (x *exchange) reply(r sms.Receipt) {
 	x.publish(r)
-	x.replied = true
+	sentence := ""
+	if r.Outcome != sms.Accepted {
+		if sentence = r.Refusal.Words; sentence == "" {
+			sentence = x.phrases.say(x.r, r.Refusal, x.message.Reference)
+		}
+	}
+	x.replied = replying
 	var err error
 	if r.Outcome == sms.Accepted {
 		err = x.replier.Accept(x.w, x.request.Form, r.ID)
 	} else {
-		sentence := r.Refusal.Words
-		if sentence == "" {
-			sentence = x.phrases.say(x.r, r.Refusal, x.message.Reference)
-		}
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
+	x.replied = hasReplied
 	x.report(r, err == nil)
 }
 
@@ -182,7 +207,7 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	switch r.Cause() {
 	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
 		level = zapcore.ErrorLevel
-	case sms.Unauthorized:
+	case sms.Unauthorized, sms.Rejected:
 		level = zapcore.WarnLevel
 	}
 	line := x.logger.Check(level, "message")
@@ -202,11 +227,15 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	}
 	if r.Refusal != nil {
 		add("cause", r.Refusal.Error())
+		add("parameter", r.Refusal.Value("name"))
 	}
 	if x.user != nil {
 		add("user", x.user.Name)
 		add("kind", x.kind.String())
-	} else if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok {
+	} else {
+		add("claimed_user", x.claimed)
+	}
+	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok && x.user == nil {
 		add("client_ip", ip)
 	}
 	add("from", masked(x.message.From))
@@ -251,8 +280,11 @@ func (x *exchange) rescue() {
 		what = err.Error()
 	}
 	x.logger.Error("panic", zap.String("reference", x.message.Reference), zap.String("panic", what), zap.ByteString("stack", debug.Stack()))
-	if x.replied {
+	switch x.replied {
+	case hasReplied:
 		return
+	case replying: // half a reply, or none, must not pass for a success
+		panic(http.ErrAbortHandler)
 	}
 	r := refused(sms.Refuse(sms.Internal))
 	if x.message.Begun {

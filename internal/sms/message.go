@@ -66,6 +66,9 @@ func (n Number) String() string {
 	if n.Kind == Phone {
 		return n.Value[:2] + "•••"
 	}
+	if n.Kind == ShortCode && len(n.Value) > 6 { // a local number, as likely as not
+		return n.Value[:2] + "•••"
+	}
 	return n.Value
 }
 

@@ -155,6 +155,16 @@ func Sentences() map[string]string {
 	return all
 }
 
+// Value returns the value for a hole of the sentence, if there is one.
+func (r *Refusal) Value(name string) string {
+	for i := 0; i+1 < len(r.Values); i += 2 {
+		if r.Values[i] == name {
+			return r.Values[i+1]
+		}
+	}
+	return ""
+}
+
 // Fill replaces the holes of a sentence by the refusal's values and the message's reference.
 func (r *Refusal) Fill(sentence, reference string) string {
 	if !strings.Contains(sentence, "{") {

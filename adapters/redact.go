@@ -1,0 +1,209 @@
+package adapters
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"html"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
+)
+
+// hideCredential keeps what the request says to prove who it is out of what is told of replies.
+func (a *Adapter) hideCredential(c *call) {
+	if _, credential, ok := strings.Cut(c.header.Get("Authorization"), " "); ok {
+		a.hide(credential)
+	}
+}
+
+// hide keeps a secret out of what is told of replies.
+func (a *Adapter) hide(secret string) {
+	if secret == "" {
+		return
+	}
+	for _, form := range quotations(secret) {
+		if form = strings.ToLower(form); !slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return h.Reveal() == form }) {
+			a.secrets = append(a.secrets, sms.Hide(form))
+		}
+	}
+}
+
+// quotations are the forms in which others write a text: as it is, as URLs and forms, as pages, and encoded.
+func quotations(s string) []string {
+	return []string{
+		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
+		base64.StdEncoding.EncodeToString([]byte(s)), string(text.AppendUTF16Hex(nil, s)),
+	}
+}
+
+// isID reports whether what stands where the id should is fit to be one: it goes to the app and into the log.
+func (e *Exchange) isID(s string) bool {
+	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return false
+	}
+	body := e.message.Body.Reveal()
+	for i := 0; i+window <= len(s); i++ {
+		if strings.Contains(body, s[i:i+window]) {
+			return false
+		}
+	}
+	return !e.quotesSecret(s)
+}
+
+// notShown begins what stands in place of words that are not fit for a log.
+const notShown = "(not shown: "
+
+// speakable makes a provider's words fit for a log: they are dropped if they repeat a secret or a part of the text,
+// and telephone numbers in them are masked.
+func (e *Exchange) speakable(s string, most int) string {
+	if s = s[:min(len(s), 4<<10)]; s == "" {
+		return ""
+	}
+	if e.quotesSecret(s) {
+		return notShown + "it repeats a secret)"
+	}
+	if e.quotesText(s) {
+		return notShown + "it repeats the message)"
+	}
+	if len(e.adapter.open) > 0 {
+		s = strings.NewReplacer(e.adapter.open...).Replace(s)
+	}
+	masked := []rune(maskNumbers(oneLine(s)))
+	if len(masked) > most {
+		masked = append(masked[:most], '…')
+	}
+	return string(masked)
+}
+
+// oneLine makes valid UTF-8 without control characters.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// numberLike finds what may be a telephone number in any writing.
+var numberLike = regexp.MustCompile(`[0-9][0-9 ().\-/]{5,}[0-9]`)
+
+// maskNumbers hides all but the first three and the last two digits of what may be a telephone number.
+func maskNumbers(s string) string {
+	return numberLike.ReplaceAllStringFunc(s, func(number string) string {
+		isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
+		count, at := 0, 0
+		for _, r := range number {
+			if isDigit(r) {
+				count++
+			}
+		}
+		if count < 7 {
+			return number
+		}
+		return strings.Map(func(r rune) rune {
+			if !isDigit(r) {
+				return r
+			}
+			if at++; at <= 3 || at > count-2 {
+				return r
+			}
+			return '•'
+		}, number)
+	})
+}
+
+// quotesSecret reports whether s holds a secret of the adapter in any form. A short one has to stand alone: its letters
+// are in many words.
+func (e *Exchange) quotesSecret(s string) bool {
+	holds := func(view, secret string) bool {
+		return strings.Contains(view, secret) && (len(secret) >= window || holdsWords(view, secret))
+	}
+	for _, view := range views(s) {
+		if !e.token.Empty() && strings.Contains(view, strings.ToLower(e.token.Reveal())) ||
+			slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// window is how many bytes of a text in a row are a quotation of it.
+const window = 8
+
+// views are the texts that a provider's words stand for, in lower case: as they are, and without the escapes of JSON and
+// HTML, of which there is more than one way to write them.
+func views(s string) []string {
+	list := []string{strings.ToLower(s)}
+	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s)} {
+		if plain != s {
+			list = append(list, strings.ToLower(plain))
+		}
+	}
+	return list
+}
+
+// jsonEscape finds the escapes of a JSON string, also in a text that is none as a whole.
+var jsonEscape = regexp.MustCompile(`(\\u[0-9A-Fa-f]{4})+|\\.`)
+
+func unescapeJSON(s string) string {
+	return jsonEscape.ReplaceAllStringFunc(s, func(escape string) string {
+		var plain string
+		if json.Unmarshal([]byte(`"`+escape+`"`), &plain) != nil {
+			return escape[1:]
+		}
+		return plain
+	})
+}
+
+// quotesText reports whether s holds any window of the message's text, in any form, or all of a shorter one as words.
+func (e *Exchange) quotesText(s string) bool {
+	body := e.message.Body.Reveal()
+	if body == "" {
+		return false
+	}
+	all := views(s)
+	windows := make(map[string]bool, len(s))
+	for _, view := range all {
+		for i := 0; i+window <= len(view); i++ {
+			windows[view[i:i+window]] = true
+		}
+	}
+	for _, form := range quotations(body) {
+		form = strings.ToLower(form)
+		if len(form) < window && slices.ContainsFunc(all, func(view string) bool { return holdsWords(view, form) }) {
+			return true
+		}
+		for i := 0; i+window <= len(form); i++ {
+			if windows[form[i:i+window]] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holdsWords reports whether s holds the words and not just the same letters inside of others.
+func holdsWords(s, words string) bool {
+	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for from := 0; ; {
+		i := strings.Index(s[from:], words)
+		if i < 0 {
+			return false
+		}
+		begin, end := from+i, from+i+len(words)
+		before, _ := utf8.DecodeLastRuneInString(s[:begin])
+		after, _ := utf8.DecodeRuneInString(s[end:])
+		if !isWord(before) && !isWord(after) {
+			return true
+		}
+		from = begin + 1
+	}
+}
