@@ -102,12 +102,18 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	}
 	for _, v := range d.variants {
 		c, err := v.outline.bind(base, &v.reply, values)
+		if errors.Is(err, errLacksOption) && len(d.variants) > 1 {
+			continue // an account may have one kind of messages without the other
+		}
 		if err != nil {
 			return nil, fmt.Errorf("adapter %s: %w", name, err)
 		}
 		c.variant = v
 		a.hideCredential(c)
 		a.variants = append(a.variants, c)
+	}
+	if len(a.variants) == 0 {
+		return nil, fmt.Errorf("adapter %s: %w", name, errLacksOption)
 	}
 	if d.token != nil {
 		if a.token, err = d.token.bind(base, baseURL, values); err != nil {
@@ -162,6 +168,10 @@ func (d *Definition) CheckOption(name, option string) error {
 	return fmt.Errorf("adapter %s has no option %s%s (it has %s)", name, option, Meant(option, known), strings.Join(append(known[1:], known[0]), ", "))
 }
 
+// errLacksOption says that a request cannot be made with the options of an account.
+var errLacksOption = errors.New("an option that stands in the path is missing, or leads to another folder")
+
+// bind puts the options in.
 func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (*call, error) {
 	c := &call{outline: o, reply: reply, base: base, header: http.Header{"User-Agent": userAgent}}
 	switch reply.kind {
@@ -194,7 +204,7 @@ func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (
 	}
 	path, ok := o.path.bind(escaped)
 	if !ok {
-		return nil, fmt.Errorf("an option that stands in the path is missing, or leads to another folder")
+		return nil, errLacksOption
 	}
 	c.path = path
 	var err error
@@ -386,13 +396,18 @@ func (c *call) encode(v *vars, h http.Header) (body []byte, err error) {
 // connection when a kept one dies, if the method is GET or the request has an Idempotency-Key, and it can get hold of
 // the body again. For all others it repeats only what was certainly not written, which is welcome.
 func setBody(r *http.Request, body []byte) {
-	if len(body) == 0 {
+	repeats := r.Method == http.MethodGet || r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+	switch {
+	case len(body) == 0 && repeats:
 		r.Body = io.NopCloser(strings.NewReader(""))
+		return
+	case len(body) == 0:
+		r.Body = http.NoBody // with its length, which some servers ask for
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	r.ContentLength = int64(len(body))
-	if r.Method == http.MethodPost && r.Header["Idempotency-Key"] == nil && r.Header["X-Idempotency-Key"] == nil {
+	if !repeats {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
 }

@@ -80,6 +80,7 @@ var holes = map[string]filler{
 	},
 	"sms.install_id":       func(v *vars) string { return v.message.InstallID },
 	"message.id":           func(v *vars) string { return v.message.ID },
+	"message.id.hex":       func(v *vars) string { return strings.ReplaceAll(v.message.ID, "-", "") },
 	"message.time.unix":    func(v *vars) string { return strconv.FormatInt(v.message.Received.Unix(), 10) },
 	"message.time.rfc3339": func(v *vars) string { return v.message.Received.UTC().Format(time.RFC3339) },
 	"message.time.http":    func(v *vars) string { return v.message.Received.UTC().Format(http.TimeFormat) },
@@ -294,6 +295,9 @@ func (t template) holds(names ...string) (string, bool) {
 
 // checkOption refuses option values that could break out of a header or a URL.
 func checkOption(name, value string) error {
+	if value == "." || value == ".." {
+		return fmt.Errorf("option %s leads to another folder", name)
+	}
 	for _, c := range value {
 		if c < ' ' || c == 0x7f {
 			return fmt.Errorf("option %s holds a control character", name)

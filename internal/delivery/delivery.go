@@ -3,6 +3,7 @@ package delivery
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -51,7 +52,7 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	end := time.Now().Add(d.Timeout)
 	var worst sms.Receipt
 	for i, route := range d.Routes {
-		if i > 0 && !time.Now().Before(end) {
+		if i > 0 && d.tooLate(end) {
 			break
 		}
 		r := d.deliverBy(ctx, end, route, m)
@@ -78,14 +79,16 @@ func (d *Deliverer) deliverBy(ctx context.Context, end time.Time, route Route, m
 	}
 	var all sms.Receipt
 	for i, part := range parts {
+		if i > 0 && d.tooLate(end) {
+			return partly(all, i, len(parts))
+		}
 		r := d.sendPart(ctx, end, route, m, part)
 		r.Attempts += all.Attempts
 		switch {
 		case i == 0:
 			all = r
 		case r.Outcome != sms.Accepted:
-			all = r
-			all.Outcome, all.Refusal = sms.OutcomeUnknown, sms.RefuseAs(sms.Unknown, sms.Partly, "sent", strconv.Itoa(i), "parts", strconv.Itoa(len(parts)))
+			all = partly(r, i, len(parts))
 		default:
 			all.Attempts = r.Attempts
 		}
@@ -95,6 +98,23 @@ func (d *Deliverer) deliverBy(ctx context.Context, end time.Time, route Route, m
 	}
 	all.Parts = len(parts)
 	return all
+}
+
+// partly is the receipt of a message of which some parts went out: whatever became of the next one, the rest must not be
+// sent by itself, and the whole not again.
+func partly(r sms.Receipt, sent, parts int) sms.Receipt {
+	r.Outcome, r.ID, r.Parts = sms.OutcomeUnknown, "", parts
+	r.Refusal = sms.RefuseAs(sms.Unknown, sms.Partly, "sent", strconv.Itoa(sent), "parts", strconv.Itoa(parts))
+	return r
+}
+
+// leastAttempt is the time that an attempt needs to have a chance. One that ends too early leaves a message whose fate is
+// unknown, where a refusal could have been told.
+const leastAttempt = 3 * time.Second
+
+// tooLate reports whether there is no time for another attempt.
+func (d *Deliverer) tooLate(end time.Time) bool {
+	return time.Until(end) < min(d.AttemptTimeout, leastAttempt)
 }
 
 // sendPart sends a part of a message, or all of it. If the provider no longer takes a token that was kept, it is sent once
@@ -174,6 +194,9 @@ func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, 
 	if err != nil {
 		return unable(route, err)
 	}
+	if again := x.Request.GetBody; again != nil {
+		x.Request.GetBody = func() (io.ReadCloser, error) { return way.repeat(again) }
+	}
 	m.Begun = true
 	reply, err := route.Transport.RoundTrip(x.Request)
 	if err != nil {
@@ -228,11 +251,27 @@ func readReply(reply *http.Response) (body []byte, whole bool) {
 }
 
 // progress records how far net/http came with a request. Its hooks run before RoundTrip returns.
-type progress struct{ asked, connected atomic.Bool }
+type progress struct{ asked, connected, http2 atomic.Bool }
 
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { p.asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) { p.connected.Store(true) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			p.connected.Store(true)
+			if c, ok := info.Conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == "h2" {
+				p.http2.Store(true)
+			}
+		},
 	}
 }
+
+// repeat gives a body a second time, which net/http asks for when a kept connection died before anything was written. On
+// HTTP/2 it also asks after errors that may come late.
+func (p *progress) repeat(again func() (io.ReadCloser, error)) (io.ReadCloser, error) {
+	if p.http2.Load() {
+		return nil, errNoRepeat
+	}
+	return again()
+}
+
+var errNoRepeat = errors.New("a message is not sent twice")

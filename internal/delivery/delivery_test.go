@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -51,7 +52,8 @@ func serve(t *testing.T, answer http.HandlerFunc) *provider {
 	p := &provider{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.count.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body)
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer(w, r)
 	}))
 	p.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -381,5 +383,25 @@ func BenchmarkDeliver(b *testing.B) {
 		if r := del.Deliver(b.Context(), message()); r.Outcome != sms.Accepted {
 			b.Fatal(r.Cause())
 		}
+	}
+}
+
+// Over HTTP/2 a body is given once: what net/http takes for an early error may come late.
+func TestNoRepeatOverHTTP2(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(say(200, `{"id":"7"}`))
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		var again error
+		asks := roundTripper(func(r *http.Request) (*http.Response, error) {
+			reply, err := s.Client().Transport.RoundTrip(r)
+			_, again = r.GetBody()
+			return reply, err
+		})
+		d := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{route(t, "x", s.URL, asks)}}
+		if r := d.Deliver(t.Context(), message()); r.Outcome != sms.Accepted || (again != nil) != http2 {
+			t.Errorf("HTTP/2 %t: %s, asked for the body again: %v", http2, r.Outcome, again)
+		}
+		s.Close()
 	}
 }

@@ -2,8 +2,6 @@ package text
 
 import (
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
 )
@@ -17,12 +15,9 @@ func Split(s string, most int, fits func(i int, part string) bool) (parts []stri
 		if i == most {
 			return parts, rest
 		}
-		end := longest(rest, func(part string) bool { return fits(i, part) })
+		end := cut(rest, func(part string) bool { return fits(i, part) })
 		if end == 0 {
 			return parts, rest
-		}
-		if end < len(rest) {
-			end = behindBlank(rest[:end], rest[end:])
 		}
 		if part := rest[:end]; strings.TrimSpace(part) != "" {
 			parts = append(parts, part)
@@ -32,18 +27,12 @@ func Split(s string, most int, fits func(i int, part string) bool) (parts []stri
 	return parts, ""
 }
 
-// longest returns the length of the longest beginning of a text, in whole characters, that fits. It asks as if what is
-// longer than something that does not fit did not fit either.
-func longest(s string, fits func(string) bool) int {
+// cut returns the length of the longest beginning of a text that fits and that ends where a part may end, or 0. It asks
+// as if what is longer than something that does not fit did not fit either.
+func cut(s string, fits func(string) bool) int {
 	ends := make([]int, 1, 256) // of characters, the first of none
-	for state, next := -1, 64; ; {
-		last := ends[len(ends)-1]
-		if last == len(s) {
-			break
-		}
-		var character string
-		character, _, _, state = uniseg.FirstGraphemeClusterInString(s[last:], state)
-		ends = append(ends, last+len(character))
+	for state, next := -1, 64; ends[len(ends)-1] < len(s); {
+		ends = append(ends, ends[len(ends)-1]+firstCharacter(s[ends[len(ends)-1]:], &state))
 		if len(ends) == next {
 			if !fits(s[:ends[next-1]]) {
 				break
@@ -59,17 +48,21 @@ func longest(s string, fits func(string) bool) int {
 			high = middle
 		}
 	}
+	blank := func(k int) bool { return strings.TrimSpace(s[ends[k-1]:ends[k]]) == "" }
+	if ends[low] == len(s) || low+1 < len(ends) && blank(low+1) {
+		return ends[low]
+	}
+	for k := low; k > 1; k-- {
+		if blank(k) && strings.TrimSpace(s[:ends[k]]) != "" {
+			return ends[k]
+		}
+	}
 	return ends[low]
 }
 
-// behindBlank moves the end of a part back to behind its last blank, unless a blank follows it or it has none.
-func behindBlank(part, rest string) int {
-	if next, _ := utf8.DecodeRuneInString(rest); unicode.IsSpace(next) {
-		return len(part)
-	}
-	if i := strings.LastIndexFunc(part, unicode.IsSpace); i > 0 && strings.TrimSpace(part[:i]) != "" {
-		_, size := utf8.DecodeRuneInString(part[i:])
-		return i + size
-	}
-	return len(part)
+// firstCharacter returns the length of the first character as people see it.
+func firstCharacter(s string, state *int) int {
+	character, _, _, next := uniseg.FirstGraphemeClusterInString(s, *state)
+	*state = next
+	return len(character)
 }
