@@ -3,9 +3,11 @@ package caddymodule
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,11 +16,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -259,7 +263,7 @@ func TestNotices(t *testing.T) {
 
 func TestReplySettings(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox\nreply json\nlegacy\nsentence no_credit \"Top up\"\nsentence no_credit de \"Bitte aufladen\"\n"+
-		"sentence bad_request de \"So geht das nicht\"\nsentence rejected fr \"Non: {reference}\"")
+		"sentence opted_out en \"They said STOP\"\nsentence bad_request \"Ask the help desk\"\nsentence bad_request de \"So geht das nicht\"\nsentence rejected fr \"Non: {reference}\"")
 	for _, c := range []struct{ to, language, want string }{
 		{"5551230402", "", "Top up"},
 		{"5551230402", "de-AT,de;q=0.9,en;q=0.8", "Bitte aufladen"},
@@ -267,6 +271,9 @@ func TestReplySettings(t *testing.T) {
 		{"5551230402", "*;q=,,,", "Top up"},
 		{"", "de", "So geht das nicht"},
 		{"5551230406", "de", "Invalid recipient"},
+		{"5551230410", "en-GB", "They said STOP"},
+		{"5551230410", "de,en;q=0.5", "The recipient has opted out of your messages"},
+		{"5551231234,5551231235", "", "Ask the help desk"},
 	} {
 		r := get(credential + "body=hi&to=" + c.to)
 		r.Header.Set("Accept-Language", c.language)
@@ -415,6 +422,193 @@ func TestEventLine(t *testing.T) {
 	if got := s.events()[0]["detail"]; got != "The number +155••••••34 is not valid" {
 		t.Errorf("detail %v", got)
 	}
+
+	// The reference that a user reads out is that of the log.
+	p.say(400, `{"code":99999,"message":"no"}`)
+	told := read(t, s.send(t, get(credential+"to=5551231234&body=Hello+World"))).Message
+	entries := s.log.TakeAll()
+	entry := entries[len(entries)-1]
+	line = entry.ContextMap()
+	reference, _ := line["reference"].(string)
+	if len(reference) != 8 || !strings.Contains(told, reference) {
+		t.Errorf("told %q, the log has %q", told, reference)
+	}
+	if took, ok := line["duration"].(time.Duration); !ok || took <= 0 || took > time.Minute {
+		t.Errorf("duration %v", line["duration"])
+	}
+	if entry.Level != zapcore.WarnLevel {
+		t.Errorf("a message that the provider rejected is logged as %s", entry.Level)
+	}
+	p.say(201, `{"sid":"SM1"}`)
+	s.send(t, get(credential+"to=5551231234&body=Hello+World"))
+	if line := s.events()[0]; line["sms_id"] != "SM1" || line["outcome"] != "accepted" || line["cause"] != nil {
+		t.Errorf("accepted: %v", line)
+	}
+	s.send(t, get("from=johndow&password=wrong&to=5551231234&body=hi"))
+	if line := s.events()[0]; line["claimed_user"] != "johndow" || line["user"] != nil {
+		t.Errorf("a wrong password: %v", line)
+	}
+	s.send(t, get("from=wr0ng-field&password=wrong&to=5551231234&body=hi"))
+	if line := s.events()[0]; strings.Contains(fmt.Sprint(line), "wr0ng-field") {
+		t.Errorf("an unknown name, which may be anything: %v", line)
+	}
+	s.send(t, get(credential+"to=%25sms_to%25&body=hi"))
+	if line := s.events()[0]; line["parameter"] != "to" || line["cause"] != "bad_request.not_replaced" {
+		t.Errorf("a parameter that was not replaced: %v", line)
+	}
+}
+
+// What a provider asks to wait is told to the app.
+func TestRetryAfter(t *testing.T) {
+	p := newProvider(t)
+	p.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(429)
+	}
+	w := p.site(t, "").send(t, get(credential+"to=5551231234&body=hi"))
+	if w.Code != 503 || w.Header().Get("Retry-After") != "7" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+// All that an app says of a message reaches the adapter.
+func TestMessageIsWhole(t *testing.T) {
+	p := newProvider(t)
+	var got string
+	p.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = string(body)
+		_, _ = io.WriteString(w, `{"id":"1"}`)
+	})
+	s := newSite(t, demo+"define own {\nsend {\nPOST /\njson {\nto {sms.to}\nfrom {sms.from}\ntext {sms.body}\nsmart {sms.smart}\ninstall {sms.install_id}\ndn {sms.disposition}\nct {sms.content_type}\nuser {sms.user}\n}\n}\n"+
+		"reply json\naccepted status 200\nid id\n}\nadapter own {\nbase_url "+p.URL+"\n}")
+	w := s.send(t, get(credential+"to=5551231234&body=hi&smart=1&installid=i1&content_type=text/html&disposition_notification=x1:positive-delivery,%20display"))
+	const want = `{"to":"+15551231234","from":"+15550001111","text":"hi","smart":"1","install":"i1","dn":"x1:positive-delivery,display","ct":"text/html","user":"johndow"}`
+	if w.Code != 200 || got != want {
+		t.Errorf("%d, the provider got %s, want %s", w.Code, got, want)
+	}
+}
+
+// The budgets are those that apps can wait for, or the operator's.
+func TestBudgets(t *testing.T) {
+	d := newSite(t, demo+"adapter sandbox").deliverer
+	if d.Timeout != 20*time.Second || d.AttemptTimeout != 10*time.Second || d.MaxParts != 10 {
+		t.Errorf("%s %s %d", d.Timeout, d.AttemptTimeout, d.MaxParts)
+	}
+	d = newSite(t, demo+"adapter sandbox\ntimeout 5s\nattempt_timeout 3s\nmax_parts 2").deliverer
+	if d.Timeout != 5*time.Second || d.AttemptTimeout != 3*time.Second || d.MaxParts != 2 {
+		t.Errorf("%s %s %d", d.Timeout, d.AttemptTimeout, d.MaxParts)
+	}
+}
+
+// Idle connections are kept in numbers, whatever else the operator says about them.
+func TestKeepAlive(t *testing.T) {
+	for block, want := range map[string]struct {
+		hosts int
+		idle  time.Duration
+	}{
+		"": {512, 30 * time.Second}, "transport http": {512, 30 * time.Second}, "transport http {\nkeepalive 50s\n}": {512, 50 * time.Second},
+		"transport http {\nkeepalive_idle_conns_per_host 7\n}": {7, 30 * time.Second},
+	} {
+		guest := newSite(t, demo+"adapter sandbox\n"+block).deliverer.Routes[0].Transport.(schemes).RoundTripper.(*reverseproxy.HTTPTransport)
+		if guest.KeepAlive.MaxIdleConnsPerHost != want.hosts || time.Duration(guest.KeepAlive.IdleConnTimeout) != want.idle || guest.Transport.MaxIdleConnsPerHost != want.hosts {
+			t.Errorf("%q: %+v", block, guest.KeepAlive)
+		}
+	}
+}
+
+// JSON that no Caddyfile can say is refused too.
+func TestJSONRefused(t *testing.T) {
+	good := `"users":[{"name":"x","passwords":["{env.HOME}"]}],"adapters":[{"definition":"sandbox"}]`
+	for config, want := range map[string]string{
+		`{"users":[null],"adapters":[{"definition":"sandbox"}]}`:                                  "null is not a user",
+		`{"users":[{"name":"x","passwords":["y"]}],"adapters":[null]}`:                            "null is not",
+		`{` + good + `,"definitions":[null]}`:                                                     "null is not",
+		`{` + good + `,"timeout":-5}`:                                                             "not negative",
+		`{` + good + `,"max_parts":-5}`:                                                           "not negative",
+		`{` + good + `,"transport":{"protocol":"http","TLS":{"insecure_skip_verify":true}}}`:      "always checked",
+		`{"users":[{"name":"x","passwords":["se{cr}et"]}],"adapters":[{"definition":"sandbox"}]}`: "braces that are not a placeholder",
+	} {
+		h := new(Handler)
+		if err := caddy.StrictUnmarshalJSON([]byte(config), h); err != nil {
+			t.Fatal(err)
+		}
+		ctx, err := caddy.ProvisionContext(&caddy.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = h.Provision(ctx); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "se{cr}et") {
+			t.Errorf("%s: %v, want %s", config, err, want)
+		}
+		_ = h.Cleanup()
+	}
+}
+
+// Names may come from elsewhere, as secrets do.
+func TestUserNameFromEnvironment(t *testing.T) {
+	t.Setenv("SMS_USER", "alice")
+	s := newSite(t, "user {env.SMS_USER} {\npassword 12345678\n}\nadapter sandbox")
+	if w := s.send(t, get("from=alice&password=12345678&to=%2B15551231234&body=hi")); w.Code != 200 {
+		t.Errorf("%d", w.Code)
+	}
+}
+
+// Caddy's trace prints handlers: names, and no secret.
+func TestTraceHoldsNoSecret(t *testing.T) {
+	s := newSite(t, demo+"adapter twilio {\naccount_sid AC1\nauth_token literal-token-canary\n}")
+	var out bytes.Buffer
+	zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&out), zapcore.DebugLevel)).Debug("trace", zap.Any("module", s.Handler))
+	if text := out.String(); !strings.Contains(text, "johndow") || !strings.Contains(text, "twilio") || strings.Contains(text, "canary") || strings.Contains(text, "12345678") {
+		t.Error(text)
+	}
+}
+
+// Tokens outlive a reload: two configurations with one account share them, and the last one to go takes them along.
+func TestTokensAreShared(t *testing.T) {
+	block := demo + "define own {\noption key secret\nbase_url https://x.example.com\ntoken {\nPOST /t\nform {\nkey {option.key}\n}\naccess t\n}\nsend {\nPOST /\nbearer {token}\nform {\nto {sms.to}\ntext {sms.body}\n}\n}\n" +
+		"reply json\naccepted status 200\nid id\n}\nadapter own {\nkey "
+	before, after, other := newSite(t, block+"k1\n}"), newSite(t, block+"k1\n}"), newSite(t, block+"k2\n}")
+	of := func(s *site) *delivery.Tokens { return s.deliverer.Routes[0].Tokens }
+	if of(before) == nil || of(before) != of(after) || of(before) == of(other) {
+		t.Error("accounts and their tokens do not fit")
+	}
+	for _, s := range []*site{before, after, other} {
+		if err := errors.Join(s.Cleanup(), s.Cleanup()); err != nil {
+			t.Error(err)
+		}
+	}
+	if n, ok := tokens.References(before.deliverer.Routes[0].Adapter.Account()); ok {
+		t.Errorf("%d references are left", n)
+	}
+}
+
+// A request with a credential in a header of its own is not in the access log, which would show the header.
+func TestHeaderCredentials(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\naccess_log")
+	for name, want := range map[string]bool{"X-Token": true, "Token": true, "X-Trace": false} {
+		r := post("application/json", `{"to":"5551231234","body":"hi","token":"a-token-for-johndow"}`)
+		r.Header.Set(name, "a-token-for-johndow")
+		w := httptest.NewRecorder()
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+		if err := s.ServeHTTP(w, r, nil); err != nil || w.Code != 200 {
+			t.Errorf("%s: %v %d", name, err, w.Code)
+		}
+		if skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); skip != want {
+			t.Errorf("%s: out of the access log %t, want %t", name, skip, want)
+		}
+	}
+}
+
+// The reply may be fixed in either form.
+func TestReplyForm(t *testing.T) {
+	for form, want := range map[string]string{"xml": "text/xml; charset=utf-8", "json": "application/json"} {
+		s := newSite(t, demo+"adapter sandbox\nreply "+form)
+		for _, r := range []*http.Request{get(credential + "to=5551231234&body=hi"), post("application/json", `{"from":"johndow","password":"12345678","to":"5551231234","body":"hi"}`)} {
+			if w := s.send(t, r); w.Code != 200 || w.Header().Get("Content-Type") != want {
+				t.Errorf("%s: %d %s", form, w.Code, w.Header().Get("Content-Type"))
+			}
+		}
+	}
 }
 
 func TestPlaceholders(t *testing.T) {
@@ -432,6 +626,17 @@ func TestPlaceholders(t *testing.T) {
 	}
 	if skip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.LogSkipVar).(bool); !skip {
 		t.Error("a request with a password in its address is in the access log")
+	}
+	p.say(400, `{"code":99999}`)
+	r, w, repl = get(credential+"to=5551231234&body=hi"), httptest.NewRecorder(), caddy.NewReplacer()
+	r = caddyhttp.PrepareRequest(r, repl, w, &caddyhttp.Server{})
+	if err := s.ServeHTTP(w, r, nil); err != nil {
+		t.Fatal(err)
+	}
+	got = repl.ReplaceAll("{http.acrobits_sms.outcome} {http.acrobits_sms.cause} {http.acrobits_sms.adapter} {http.acrobits_sms.sms_id}", "-")
+	reference, _ := repl.GetString("http.acrobits_sms.reference")
+	if got != "refused rejected twilio -" || len(reference) != 8 || !strings.Contains(w.Body.String(), reference) {
+		t.Errorf("%s, reference %q, told %s", got, reference, w.Body)
 	}
 }
 
@@ -455,6 +660,23 @@ func TestHints(t *testing.T) {
 	if got := hints(); len(got) != 0 {
 		t.Errorf("hints again: %v", got)
 	}
+	other := get("user=other&password=other-password&to=5551231234&body=hi&content_type=text/plain")
+	other.TLS = &tls.ConnectionState{}
+	s.send(t, other)
+	if entries := s.log.TakeAll(); !slices.ContainsFunc(entries, func(e observer.LoggedEntry) bool {
+		return strings.Contains(e.Message, "disposition_notification=%disposition_notification%") && e.ContextMap()["user"] == "other"
+	}) || slices.ContainsFunc(entries, func(e observer.LoggedEntry) bool {
+		return e.ContextMap()["hint"] == "content_type" || e.ContextMap()["hint"] == "http"
+	}) {
+		t.Errorf("another user over TLS: %v", entries)
+	}
+	whole := get("from=johndow&password=12345678&to=5551231234&body=hi&content_type=&disposition_notification=")
+	s = newSite(t, demo+"adapter sandbox")
+	whole.TLS = &tls.ConnectionState{}
+	s.send(t, whole)
+	if got := hints(); len(got) != 0 {
+		t.Errorf("a template that lacks nothing: %v", got)
+	}
 }
 
 // stubUsers lets a test decide what happens in the middle of a request.
@@ -463,6 +685,11 @@ type stubUsers func() (*users.User, error)
 func (f stubUsers) Authenticate(_ context.Context, _ users.Credential) (*users.User, error) {
 	return f()
 }
+
+// brokenWriter panics where the reply begins.
+type brokenWriter struct{ http.ResponseWriter }
+
+func (brokenWriter) WriteHeader(int) { panic("no header") }
 
 type panicking struct{ value any }
 
@@ -483,6 +710,30 @@ func TestPanics(t *testing.T) {
 		t.Errorf("before: %d %q", w.Code, r.Message)
 	}
 	s.users = right
+	phrases := s.phrases
+	s.phrases = nil
+	func() {
+		defer func() { _ = recover() }()
+		w := httptest.NewRecorder()
+		r := get(credential + "to=5551230402&body=Hello+World")
+		_ = s.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{}), nil)
+		if w.Code == 200 {
+			t.Errorf("a panic while replying is a success: %d %s", w.Code, w.Body)
+		}
+	}()
+	s.phrases = phrases
+	s.deliverer.Routes = []delivery.Route{{Adapter: route, Transport: delivery.Sandbox{}}}
+	func() {
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler {
+				t.Errorf("a panic in the middle of a reply ends in %v", p)
+			}
+		}()
+		r := get(credential + "to=5551230402&body=Hello+World")
+		w := brokenWriter{httptest.NewRecorder()}
+		_ = s.ServeHTTP(w, caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{}), nil)
+	}()
+	s.deliverer.Routes[0].Transport = panicking{"again"}
 	for _, e := range s.log.TakeAll() {
 		for key, value := range e.ContextMap() {
 			if text, _ := value.(string); strings.Contains(text, "12345678") || strings.Contains(text, "Hello") {
