@@ -45,7 +45,7 @@ if [[ ! -x caddy || ! -f .build/stamp || $(<.build/stamp) != "$stamp" ]]; then
 		cat .build/log >&2
 		exit 1
 	}
-	./caddy list-modules | grep -qx http.handlers.acrobits_sms
+	./caddy list-modules | grep -x http.handlers.acrobits_sms >/dev/null
 	echo "$stamp" >.build/stamp
 fi
 

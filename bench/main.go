@@ -26,7 +26,11 @@ import (
 	"time"
 )
 
-const goal = 0.80 // what the handler is meant to stay below
+// target is what the handler is to stay below, limit what it must.
+const (
+	target = 0.80
+	limit  = 1.00
+)
 
 // recipients is how many different numbers are texted in turn.
 const recipients = 1000
@@ -64,7 +68,7 @@ func run(caddy string, pairs, requests int) error {
 
 	var slow error
 	for _, connections := range []int{16, 64} {
-		var ratios []float64
+		var ratios, times []float64
 		for i := range pairs + 1 {
 			var ours, theirs time.Duration
 			for _, turn := range []struct {
@@ -79,13 +83,14 @@ func run(caddy string, pairs, requests int) error {
 			}
 			if i > 0 { // the first pair warms up
 				ratios = append(ratios, float64(ours)/float64(theirs))
+				times = append(times, float64((ours/time.Duration(requests)).Nanoseconds())/1000, float64((theirs/time.Duration(requests)).Nanoseconds())/1000)
 			}
 		}
 		slices.Sort(ratios)
 		median := ratios[len(ratios)/2]
-		fmt.Printf("%d connections: %.2f of reverse_proxy (goal %.2f; %d pairs from %.2f to %.2f)\n",
-			connections, median, goal, pairs, ratios[0], ratios[len(ratios)-1])
-		if median > 1 {
+		fmt.Printf("%d connections: %.2f of reverse_proxy (target %.2f; %d pairs from %.2f to %.2f; in the last %.0f and %.0f µs of CPU a request)\n",
+			connections, median, target, pairs, ratios[0], ratios[len(ratios)-1], times[len(times)-2], times[len(times)-1])
+		if median > limit {
 			slow = errors.New("the handler takes more CPU than reverse_proxy")
 		}
 	}

@@ -20,7 +20,13 @@ func (s *site) message(t testing.TB, r *http.Request) {
 	if !ok {
 		t.Fatal("no recipient")
 	}
-	m := &sms.Message{ID: "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10", To: to, Body: request.Body}
+	m := &sms.Message{
+		ID: "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10", To: to, From: sms.Number{Value: "+15550001111", Kind: sms.Phone}, Body: request.Body,
+	}
+	parts, err := s.deliverer.Routes[0].Adapter.Parts(m, 10)
+	if err != nil || len(parts) != 1 {
+		t.Fatal(err)
+	}
 	sent, err := s.deliverer.Routes[0].Adapter.Prepare(context.Background(), m, sms.Hidden{}, time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func TestAdapt(t *testing.T) {
 
 // TestExamplesAreFormatted keeps the example and the sites beside it as caddy fmt writes them.
 func TestExamplesAreFormatted(t *testing.T) {
-	files, _ := filepath.Glob("../examples/*.caddyfile")
+	files, _ := filepath.Glob("examples/*.caddyfile")
 	for _, file := range append(files, "../Caddyfile.example") {
 		data, err := os.ReadFile(file)
 		if err != nil {

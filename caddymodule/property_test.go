@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -20,6 +21,8 @@ type whim struct {
 	status    int
 	body      string
 	cut, gzip bool
+	broken    bool // the gzip is
+	chunked   bool
 	hang      bool
 	reset     bool
 }
@@ -54,23 +57,36 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = g.Write(body)
 		_ = g.Close()
 		body, header = z.Bytes(), header+"Content-Encoding: gzip\r\n"
+		if do.broken {
+			body[len(body)/2] ^= 0xff
+		}
 	}
 	length := len(body)
 	if do.cut {
 		body = body[:length/2]
+	}
+	size := fmt.Sprintf("Content-Length: %d\r\n", length)
+	if do.chunked {
+		size = "Transfer-Encoding: chunked\r\n"
+		body = fmt.Appendf(nil, "%x\r\n%s\r\n", max(length, 1), body)
+		if !do.cut && length > 0 {
+			body = append(body, "0\r\n\r\n"...)
+		}
 	}
 	conn, _, err := w.(http.Hijacker).Hijack()
 	if err != nil {
 		panic(err)
 	}
 	defer conn.Close()
-	if !do.reset {
-		fmt.Fprintf(conn, "HTTP/1.1 %d x\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s", do.status, header, length, body)
+	if do.reset {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		return
 	}
+	fmt.Fprintf(conn, "HTTP/1.1 %d x\r\n%s%sConnection: close\r\n\r\n%s", do.status, header, size, body)
 }
 
 // secrets are what no app may be told: credentials, other people's numbers, the provider's words.
-var secrets = []string{"12345678", "the-auth-token", "AC1", "15559998888", "provider words", "15550002222"}
+var secrets = []string{"12345678", "the-auth-token", "AC1", "15559998888", "provider words", "15550002222", "15550007777"}
 
 // Whatever providers do: 2xx to the app means that a provider took the message and said so, a message is taken at most
 // once, and every other answer has a sentence of ours.
@@ -80,13 +96,18 @@ func TestTruth(t *testing.T) {
 	m := &moody{}
 	p.answer = m.ServeHTTP
 	adapter := "adapter twilio%s {\nbase_url " + p.URL + "\naccount_sid AC1\nauth_token the-auth-token\n}\n"
-	s := newSite(t, demo+fmt.Sprintf(adapter, "")+fmt.Sprintf(adapter, " as second")+"attempt_timeout 25ms")
+	two := strings.Replace(demo, "password other-password", "password other-password\nfrom +15550007777", 1)
+	s := newSite(t, two+fmt.Sprintf(adapter, "")+fmt.Sprintf(adapter, " as second")+"attempt_timeout 25ms")
 	said := map[int]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		m.next = []whim{drawWhim(t, "first"), drawWhim(t, "second")}
+		if rapid.IntRange(0, 4).Draw(t, "both") == 0 { // no credit anywhere, which is told in the end
+			m.next = []whim{{status: 402}, {status: 402, body: "{}"}}
+		}
 		m.took, m.got = 0, 0
 		first := m.next[0]
-		r := get(credential + "to=5551231234&body=Hello")
+		sender := rapid.SampledFrom([]string{"", "&sender=%2B15550001111", "&sender=%2B15550007777"}).Draw(t, "sender") // the last is another's
+		r := get(credential + "to=5551231234&body=Hello" + sender)
 		if rapid.Bool().Draw(t, "json") {
 			r = post("application/json", `{"from":"johndow","password":"12345678","to":"5551231234","body":"Hello"}`)
 		}
@@ -113,7 +134,7 @@ func TestTruth(t *testing.T) {
 			}
 		}
 	})
-	for _, code := range []int{200, 502, 504} {
+	for _, code := range []int{200, 402, 403, 502, 504} {
 		if said[code] == 0 {
 			t.Errorf("%d was never said, the test does not reach it: %v", code, said)
 		}
@@ -122,8 +143,12 @@ func TestTruth(t *testing.T) {
 
 // drawWhim draws what a provider does. One that takes a message says so truthfully, or says nothing that can be
 // understood: no bridge can see through a refusal of a provider that sends all the same.
-func drawWhim(t *rapid.T, label string) whim {
-	w := whim{takes: rapid.Bool().Draw(t, label+" takes")}
+func drawWhim(t *rapid.T, label string) (w whim) {
+	w.takes = rapid.Bool().Draw(t, label+" takes")
+	defer func() { // how it is carried changes nothing, unless that is broken
+		w.gzip, w.chunked = rapid.Bool().Draw(t, label+" gzip"), rapid.Bool().Draw(t, label+" chunked")
+		w.broken = w.gzip && !(w.takes && w.status == 201 && !w.cut) && rapid.Bool().Draw(t, label+" broken")
+	}()
 	words := rapid.SampledFrom([]string{"provider words", "to +15559998888", "the-auth-token for AC1", "from +15550002222 pass 12345678"}).Draw(t, label+" words")
 	if w.takes {
 		switch rapid.IntRange(0, 5).Draw(t, label+" how") {
@@ -137,7 +162,7 @@ func drawWhim(t *rapid.T, label string) whim {
 			w.status = rapid.SampledFrom([]int{200, 202, 204, 500, 502, 503, 504, 599}).Draw(t, label+" status")
 			w.body = rapid.SampledFrom([]string{"", "<html>" + words + "</html>", `{"sid":"SM1"`, "\x00\xff", words}).Draw(t, label+" garbage")
 		default:
-			w.status, w.body, w.gzip = 201, `{"sid":"SM1","error_code":null,"message":"`+words+`"}`, rapid.Bool().Draw(t, label+" gzip")
+			w.status, w.body = 201, `{"sid":"SM1","error_code":null,"message":"`+words+`"}`
 		}
 		return w
 	}

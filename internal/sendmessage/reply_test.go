@@ -199,3 +199,18 @@ func TestAcceptHostileID(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkReply(b *testing.B) {
+	for name, form := range map[string]Form{"XML": XML, "JSON": JSON} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			w := httptest.NewRecorder()
+			w.Body = nil
+			for b.Loop() {
+				if err := (Replier{}).Accept(w, form, "SMaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

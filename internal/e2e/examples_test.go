@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +15,7 @@ import (
 
 func example(t testing.TB, name string) string {
 	t.Helper()
-	path, err := filepath.Abs("../" + name)
+	path, err := filepath.Abs("../../" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,8 +28,10 @@ func TestExample(t *testing.T) {
 	if out, err := command(t, nil, "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
 		t.Fatal(out)
 	}
+	checkListeners(t, file)
+	checkRedaction(t, file)
 	s := start(t, file, "127.0.0.1:8080")
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +73,79 @@ func TestExample(t *testing.T) {
 	}
 }
 
+// adapted is what of an adapted configuration the tests below look at.
+type adapted struct {
+	Logging struct {
+		Logs map[string]struct {
+			Encoder struct {
+				Format string
+				Fields map[string]struct{ Filter string }
+			}
+		}
+	}
+	Apps struct {
+		HTTP struct {
+			Servers map[string]struct{ Listen []string }
+		}
+	}
+}
+
+func adapt(t *testing.T, file string, env ...string) (config adapted) {
+	t.Helper()
+	out, err := command(t, env, "adapt", "--config", file, "--adapter", "caddyfile")
+	if err != nil {
+		t.Fatal(out)
+	}
+	if err := json.Unmarshal([]byte(out[strings.Index(out, "{\""):]), &config); err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// checkListeners holds the example, whose password everybody knows, to this machine.
+func checkListeners(t *testing.T, file string) {
+	t.Helper()
+	servers := adapt(t, file).Apps.HTTP.Servers
+	if len(servers) == 0 {
+		t.Fatal("the example has no server")
+	}
+	for name, s := range servers {
+		for _, listen := range s.Listen {
+			if host, _, err := net.SplitHostPort(listen); err != nil || host != "127.0.0.1" && host != "::1" {
+				t.Errorf("%s listens on %s", name, listen)
+			}
+		}
+	}
+}
+
+// checkRedaction looks for the filter in the default log, where Caddy writes the addresses of requests that fail, and in
+// the log of the site, if it has one.
+func checkRedaction(t *testing.T, file string, env ...string) {
+	t.Helper()
+	logs := adapt(t, file, env...).Logging.Logs
+	if _, ok := logs["default"]; !ok {
+		t.Errorf("%s says nothing of the default log", file)
+	}
+	for name, l := range logs {
+		if l.Encoder.Format != "filter" || l.Encoder.Fields["request>uri"].Filter != "regexp" || l.Encoder.Fields["request>headers>Referer"].Filter != "delete" {
+			t.Errorf("%s: the log %s shows passwords: %+v", file, name, l.Encoder)
+		}
+	}
+}
+
+// Validating a configuration asks nobody anything.
+func TestValidateOffline(t *testing.T) {
+	p := newProvider(t).plain()
+	file := write(t, "Caddyfile", options+site("http", freeAddress(t))+" {\nbind 127.0.0.1\nacrobits_sms {\nuser x {\npassword {env.PASSWORD}\n}\nadapter twilio {\naccount_sid AC1\nauth_token {env.PASSWORD}\nbase_url "+p.URL+
+		"\n}\nadapter ringcentral {\nclient_id a\nclient_secret {env.PASSWORD}\njwt {env.PASSWORD}\nbase_url "+p.URL+"\n}\nadapter aws_sns {\nregion us-east-1\nbase_url "+p.URL+"\n}\n}\n}\n")
+	if out, err := command(t, []string{"PASSWORD=correct horse battery"}, "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
+		t.Fatal(out)
+	}
+	if len(p.take()) != 0 || p.opened != 0 {
+		t.Errorf("%d connections", p.opened)
+	}
+}
+
 // TestSites runs the example sites, unchanged, against mocks.
 func TestSites(t *testing.T) {
 	t.Run("production", func(t *testing.T) {
@@ -78,10 +155,11 @@ func TestSites(t *testing.T) {
 			"SMS_SITE=" + site("http", address), "TWILIO_URL=" + p.URL, "TELNYX_URL=" + p.URL, "JOHNDOW_PASSWORD=12345678", "ALICE_PASSWORD_HASH=correct horse battery",
 			"TWILIO_ACCOUNT_SID=AC1", "TWILIO_AUTH_TOKEN=x", "TELNYX_API_KEY=x",
 		}
-		file := example(t, "examples/production.caddyfile")
+		file := example(t, "caddymodule/examples/production.caddyfile")
 		if out, err := command(t, env[3:], "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
 			t.Errorf("with its own host names: %s", out)
 		}
+		checkRedaction(t, file, env...)
 		start(t, file, address, env...)
 		if status, body := send(t, http.DefaultClient, "http://"+address+"/send_message/", "5551231234", "Hi"); status != 200 {
 			t.Errorf("%d %s", status, body)
@@ -104,7 +182,7 @@ func TestSites(t *testing.T) {
 	t.Run("legacy", func(t *testing.T) {
 		p := newProvider(t).plain()
 		address := freeAddress(t)
-		start(t, example(t, "examples/legacy-in-front.caddyfile"), address,
+		start(t, example(t, "caddymodule/examples/legacy-in-front.caddyfile"), address,
 			"SMS_SITE="+site("http", address), "LEGACY_URL="+p.URL, "JOHNDOW_PASSWORD=12345678", "LEGACY_API_KEY=legacy-key")
 		p.say(200, `{"result":"ok","message_id":77}`)
 		status, body := send(t, http.DefaultClient, "http://"+address+"/send_message/", "+15551231234", "Hi")
@@ -132,7 +210,7 @@ func TestSites(t *testing.T) {
 	t.Run("upstream", func(t *testing.T) {
 		p := newProvider(t).plain()
 		address := freeAddress(t)
-		start(t, example(t, "examples/acrobits-upstream.caddyfile"), address,
+		start(t, example(t, "caddymodule/examples/acrobits-upstream.caddyfile"), address,
 			"SMS_SITE="+site("http", address), "UPSTREAM_URL="+p.URL, "JOHNDOW_PASSWORD=12345678", "UPSTREAM_USERNAME=bridge", "UPSTREAM_PASSWORD=secret")
 		p.say(202, `{ "sms_id" : "12456" }`)
 		status, body := send(t, http.DefaultClient, "http://"+address+"/send_message/", "+15551231234", "Hi")

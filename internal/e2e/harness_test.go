@@ -35,7 +35,7 @@ func binary(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("CADDY")
 	if path == "" {
-		path = "../caddy"
+		path = "../../caddy"
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -82,8 +82,13 @@ func environment(t testing.TB, more ...string) []string {
 // start runs Caddy with a configuration file and waits until it answers on the address.
 func start(t testing.TB, file, address string, env ...string) *server {
 	t.Helper()
+	return startBinary(t, binary(t), file, address, env...)
+}
+
+func startBinary(t testing.TB, binary, file, address string, env ...string) *server {
+	t.Helper()
 	s := &server{t: t, out: new(output), done: make(chan struct{})}
-	s.cmd = exec.Command(binary(t), "run", "--config", file, "--adapter", "caddyfile")
+	s.cmd = exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
 	s.cmd.Dir, s.cmd.Env = filepath.Dir(file), environment(t, env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
@@ -95,6 +100,11 @@ func start(t testing.TB, file, address string, env ...string) *server {
 	}()
 	t.Cleanup(s.stop)
 	if !eventually(func() bool {
+		select {
+		case <-s.done: // somebody else may answer there
+			return false
+		default:
+		}
 		conn, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
 		if err == nil {
 			conn.Close()

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,6 +126,18 @@ const filter = `format filter {
 			request>headers>Referer delete
 		}`
 
+// post sends a message as a form.
+func post(t *testing.T, c *http.Client, target, password, text string) (int, string) {
+	t.Helper()
+	resp, err := c.PostForm(target, url.Values{"from": {"johndow"}, "password": {password}, "to": {"5551231234"}, "body": {text}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	reply, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(reply)
+}
+
 // TestCanaries sends secrets and texts through everything that can happen, with every log that Caddy has at its most
 // talkative, and looks for them in all that comes out.
 func TestCanaries(t *testing.T) {
@@ -132,7 +145,7 @@ func TestCanaries(t *testing.T) {
 	dead := freeAddress(t)
 	cert, key, pool := certificate(t)
 	env := []string{"PASSWORD=" + canaries["password"], "TOKEN=" + canaries["token"], "AUTH_TOKEN=" + canaries["auth_token"], "DEAD=" + dead}
-	run := func(t *testing.T, filter, more string) (out string) {
+	run := func(t *testing.T, filter, more string, referer bool) (out string) {
 		admin, address := freeAddress(t), freeAddress(t)
 		_, port, _ := strings.Cut(address, ":")
 		config := fmt.Sprintf(canarySite, admin, port, p.URL, cert, key, filter, more)
@@ -155,7 +168,9 @@ func TestCanaries(t *testing.T) {
 					for i := 0; i+1 < len(header); i += 2 {
 						r.Header.Set(header[i], header[i+1])
 					}
-					r.Header.Set("Referer", base+"/?"+login)
+					if referer {
+						r.Header.Set("Referer", base+"/?"+login)
+					}
 					resp, err := c.Do(r)
 					if err != nil {
 						return // a provider that hangs up hangs up on nobody else
@@ -168,6 +183,8 @@ func TestCanaries(t *testing.T) {
 				do("GET", "/send_message?"+login+"&to=5551231234&body="+text, "", "")
 				do("GET", "/send_message?from=johndow&password="+canaries["wrong"]+"&to=5551231234&body="+text, "", "")
 				do("GET", "/send_message?token="+canaries["token"]+"&to=5551231234&body="+text, "", "")
+				do("GET", "/send_message?to=5551231234&body="+text, "", "", "X-Auth-Token", canaries["token"])
+				do("GET", "/send_message?username=johndow&to=5551231234&body="+text, "", "", "Password", canaries["password"])
 				do("GET", "/send_message?to=5551231234&body="+text, "", "", "Authorization", "Bearer "+canaries["token"])
 				do("GET", "/send_message?to=5551231234&body="+text, "", "", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("johndow:"+canaries["password"])))
 				do("GET", "/path/"+canaries["token"]+"/5551231234/"+url.PathEscape(canaries["text"]), "", "")
@@ -200,12 +217,8 @@ func TestCanaries(t *testing.T) {
 		each()
 		p.do(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		hello := func(c *http.Client) int {
-			resp, err := c.PostForm(base+"/send_message", url.Values{"from": {"johndow"}, "password": {canaries["password"]}, "to": {"5551231234"}, "body": {canaries["text"]}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
-			return resp.StatusCode
+			status, _ := post(t, c, base+"/send_message", canaries["password"], canaries["text"])
+			return status
 		}
 		if status := hello(c2); status != 504 {
 			t.Errorf("a provider that hangs: %d", status)
@@ -247,7 +260,7 @@ func TestCanaries(t *testing.T) {
 		return out
 	}
 	t.Run("nothing", func(t *testing.T) {
-		out := run(t, filter, "access_log")
+		out := run(t, filter, "access_log", true)
 		for name, canary := range canaries {
 			for part := range strings.SplitSeq(canary, "\n") {
 				if how := leaks(out, part); how != nil {
@@ -257,17 +270,52 @@ func TestCanaries(t *testing.T) {
 			}
 		}
 	})
-	t.Run("nothing without a filter", func(t *testing.T) { // but the Referer that this test sends, which apps do not
-		out := run(t, "format json", "")
+	t.Run("nothing without a filter", func(t *testing.T) {
+		out := run(t, "format json", "", false)
 		for name, canary := range canaries {
-			if how := leaks(out, canary); how != nil && name != "password" {
+			if how := leaks(out, canary); how != nil {
 				at := strings.Index(out, canary)
 				t.Errorf("%s appears (%v): …%.300q", name, how, out[max(0, at-150):])
 			}
 		}
 	})
+	t.Run("nothing in a panic", func(t *testing.T) {
+		panicking := filepath.Join(t.TempDir(), "panicking")
+		if out, err := exec.Command("go", "build", "-o", panicking, "./panicking").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		address := freeAddress(t)
+		_, port, _ := strings.Cut(address, ":")
+		config := fmt.Sprintf(canarySite, "off", port, p.URL, cert, key, "format json", "transport panicking")
+		s := startBinary(t, panicking, write(t, "Caddyfile", config), address, env...)
+		c := client(t, pool, false)
+		for _, target := range []string{"/send_message?from=johndow&password=" + canaries["password"] + "&to=5551231234&body=" + url.QueryEscape(canaries["text"])} {
+			resp, err := c.Get("https://" + address + target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reply, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != 504 || !strings.Contains(string(reply), "<message>") {
+				t.Errorf("%d %s", resp.StatusCode, reply)
+			}
+		}
+		if status, body := post(t, c, "https://"+address+"/send_message", canaries["password"], canaries["line"]); status != 504 {
+			t.Errorf("%d %s", status, body)
+		}
+		s.stop()
+		out := s.out.String()
+		if strings.Count(out, `"msg":"panic"`) != 2 {
+			t.Errorf("the panics are not logged: %s", out)
+		}
+		for name, canary := range canaries {
+			if how := leaks(out, canary); how != nil {
+				t.Errorf("%s appears (%v)", name, how)
+			}
+		}
+	})
 	t.Run("a leak is found", func(t *testing.T) {
-		out := run(t, "format json", "access_log") // logged, and nothing taken out
+		out := run(t, "format json", "access_log", true) // logged, and nothing taken out
 		for _, name := range []string{"password", "text", "token"} {
 			if leaks(out, canaries[name]) == nil {
 				t.Errorf("%s leaks and is not found", name)
