@@ -175,6 +175,15 @@ func newCoverage() *coverage {
 func (c *coverage) reply(v *variant, a answer, got sms.Receipt) {
 	doc := v.reply.open(a)
 	if doc == nil {
+		// Of a reply of another kind only the status and the whole body count.
+		for i, rule := range v.reply.causes {
+			if rule.when != nil && (rule.when.of == "status" || rule.when.of == wholeBody) && got.Cause() == rule.cause {
+				if holds, _ := rule.when.holds(nil, a, &sms.Receipt{}); holds {
+					c.rules[fmt.Sprint("when ", i)] = true
+					return
+				}
+			}
+		}
 		return
 	}
 	for _, p := range v.reply.paths() {
@@ -281,6 +290,9 @@ func TestHostileText(t *testing.T) {
 					raw = append(raw, byte(u>>8), byte(u))
 				}
 				arrived := sentText(t, sent.Request)
+				if a.replacer != nil {
+					text = a.replacer.Replace(text)
+				}
 				if !slices.Contains(arrived, text) && !slices.Contains(arrived, strings.ToUpper(hex.EncodeToString(raw))) {
 					t.Errorf("%s: %q arrived as %q", name, text, arrived)
 				}
@@ -399,6 +411,9 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 			gs, err := g.adapter(t, d).Prepare(t.Context(), g.message(), g.token(), now)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if r := gs.call.reply; r.generated && len(r.accepted) == 0 {
+				continue
 			}
 			if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body), false); r.Outcome != sms.OutcomeUnknown {
 				t.Errorf("%s: a cut reply is %s", name, r.Outcome)

@@ -289,7 +289,7 @@ func sentText(t reporter, r *http.Request) (all []string) {
 		add(pairsOf(t, body))
 	case kind == "multipart/form-data":
 		add(partsOf(t, r, body))
-	case strings.HasSuffix(kind, "json"):
+	case strings.Contains(kind, "json"):
 		var walk func(v any)
 		walk = func(v any) {
 			switch v := v.(type) {

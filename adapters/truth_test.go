@@ -310,7 +310,8 @@ func TestNothingInsidePrints(t *testing.T) {
 		x := exchanges(t, name)[0]
 		options := maps.Clone(x.Options)
 		for o := range options {
-			options[o] = "canary-of-" + strings.ReplaceAll(o, "_", "-")
+			value := "canaryof" + strings.ReplaceAll(o, "_", "") // some keys have to be base64
+			options[o] = value + strings.Repeat("x", -len(value)&3)
 		}
 		a, err := d.Bind("", x.BaseURL, options)
 		if err != nil {
@@ -357,18 +358,19 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		fixtures[name] = fixture{a, x.Request}
 	}
 	// frame is what of a request must not depend on the text.
-	frame := func(r *http.Request) []string {
+	frame := func(r *http.Request, signed bool) []string {
 		h := r.Header.Clone()
 		if kind := h.Get("Content-Type"); strings.HasPrefix(kind, "multipart/") {
 			kind, _, _ = strings.Cut(kind, ";")
 			h.Set("Content-Type", kind)
 		}
-		if credential := h.Get("Authorization"); strings.HasPrefix(credential, "AWS4-") {
-			credential, _, _ = strings.Cut(credential, "Signature=")
-			h.Set("Authorization", credential)
+		if signed { // over the text too
+			h.Del("Authorization")
+			h.Del("X-Ms-Content-Sha256")
 		}
 		query, _ := url.ParseQuery(r.URL.RawQuery)
 		delete(query, "text")
+		delete(query, "msg")
 		delete(query, "coding")
 		list := []string{r.Method, r.URL.Scheme, r.URL.Host, r.Host, r.URL.EscapedPath(), r.URL.Fragment, fmt.Sprint(r.URL.User), query.Encode()}
 		for _, name := range slices.Sorted(maps.Keys(h)) {
@@ -388,7 +390,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(frame(f.plain), frame(x.Request)); diff != "" {
+		if diff := cmp.Diff(frame(f.plain, x.call.sign != nil), frame(x.Request, x.call.sign != nil)); diff != "" {
 			t.Fatalf("%s: %q changes %s", name, text, diff)
 		}
 	})
