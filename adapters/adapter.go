@@ -40,6 +40,9 @@ type Adapter struct {
 	open     []string     // values of the other options, and what is told instead of them, in turn
 }
 
+// HasBaseURL reports whether a definition names its host; otherwise the operator has to.
+func (d *Definition) HasBaseURL() bool { return len(d.baseURL) > 0 }
+
 // Account tells accounts apart: adapters of one definition, base URL and options have the same.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 
@@ -411,6 +414,9 @@ func setBody(r *http.Request, body []byte) {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
 }
+
+// Signed reports whether a signature stands in the request.
+func (e *Exchange) Signed() bool { return e.call.sign != nil }
 
 // Read says what the provider's reply means. whole tells whether the body was read to its end.
 func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool) sms.Receipt {

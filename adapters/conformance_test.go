@@ -87,13 +87,13 @@ func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
 		t.Fatal(err)
 	} else {
 		if x.Request != nil {
-			x.Request.check(t, sent.Request)
+			checkRequest(t, x.Request, sent.Request)
 			seen.variants[sent.call.variant] = true
 		} else if x.Receipt.Outcome == "accepted" && x.Receipt.ID == "" {
 			t.Error("a success without a request")
 		}
-		receipt = sent.Read(x.Reply.Status, x.Reply.header(), []byte(x.Reply.Body), true)
-		seen.reply(sent.call.variant, answer{x.Reply.Status, x.Reply.header(), []byte(x.Reply.Body), true}, receipt)
+		receipt = sent.Read(x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true)
+		seen.reply(sent.call.variant, answer{x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true}, receipt)
 	}
 	x.compare(t, receipt)
 }
@@ -105,9 +105,9 @@ func (x exchange) checkToken(t *testing.T, a *Adapter, seen *coverage) bool {
 		t.Fatal(err)
 	}
 	if x.Token.Request != nil {
-		x.Token.Request.check(t, r)
+		checkRequest(t, x.Token.Request, r)
 	}
-	token, receipt := a.ReadToken(x.Token.Reply.Status, x.Token.Reply.header(), []byte(x.Token.Reply.Body), true, now)
+	token, receipt := a.ReadToken(x.Token.Reply.Status, x.Token.Reply.Header(), []byte(x.Token.Reply.Body), true, now)
 	if token.Secret.Reveal() != x.Token.Access || token.Lifetime.Seconds() != x.Token.Lifetime {
 		t.Errorf("the token is good for %s, want %v s", token.Lifetime, x.Token.Lifetime)
 	}

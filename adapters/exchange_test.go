@@ -20,52 +20,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recording"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// exchange is a recorded exchange of testdata/providers; README.md describes the format.
+// exchange is a recorded exchange of testdata/providers.
 type exchange struct {
-	Name    string `json:"-"`
-	Source  string
-	Message struct {
-		From, To, Body string
-		Media          []string
-	}
-	Options map[string]string
-	BaseURL string `json:"base_url"`
-	Token   *struct {
-		Request  *recordedRequest
-		Reply    recordedReply
-		Access   string
-		Lifetime float64 // seconds
-	}
-	Request *recordedRequest
-	Reply   *recordedReply
-	Receipt struct{ Outcome, Cause, ID, Code string }
-}
-
-type recordedRequest struct {
-	Method, URL string
-	Headers     map[string]string
-	Query       [][2]string
-	Form        [][2]string
-	Multipart   [][2]string
-	JSON        any
-	XML         string
-}
-
-type recordedReply struct {
-	Status  int
-	Headers map[string]string
-	Body    string
-}
-
-func (r recordedReply) header() http.Header {
-	h := http.Header{}
-	for name, value := range r.Headers {
-		h.Set(name, value)
-	}
-	return h
+	recording.Exchange
+	Name string
 }
 
 // token is what stands in requests of adapters that fetch one.
@@ -76,7 +38,7 @@ func (x exchange) token() sms.Hidden {
 	return sms.Hide("a-token")
 }
 
-const messageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
+const messageID = recording.MessageID
 
 // reporter is what tests and properties have in common.
 type reporter interface {
@@ -97,13 +59,11 @@ func exchanges(t testing.TB, provider string) (list []exchange) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := exchange{Name: strings.TrimSuffix(filepath.Base(file), ".json")}
-		d := json.NewDecoder(bytes.NewReader(data))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&x); err != nil {
+		x, err := recording.Read(data)
+		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		list = append(list, x)
+		list = append(list, exchange{x, strings.TrimSuffix(filepath.Base(file), ".json")})
 	}
 	return list
 }
@@ -129,7 +89,7 @@ func (x exchange) adapter(t testing.TB, d *Definition) *Adapter {
 }
 
 // checkRequest compares a request with the recorded one: what it says, not how it is written.
-func (want *recordedRequest) check(t *testing.T, r *http.Request) {
+func checkRequest(t *testing.T, want *recording.Request, r *http.Request) {
 	t.Helper()
 	target, body := *r.URL, readBody(t, r)
 	if want.Query != nil {
