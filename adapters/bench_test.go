@@ -3,9 +3,12 @@
 package adapters
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -51,16 +54,69 @@ func BenchmarkRound(b *testing.B) {
 
 // TestAllocations keeps building a request and reading the reply cheap. Signatures, multipart and XML are libraries' own.
 func TestAllocations(t *testing.T) {
+	var all []float64
 	most := map[string]float64{"aws_eum": 90, "aws_sns": 200, "azure": 60, "commio": 100, "voipms": 130, "zadarma": 60}
 	for _, name := range Names() {
 		limit := most[name]
 		if limit == 0 {
 			limit = 30
 		}
-		if n := testing.AllocsPerRun(50, round(t, name)); n > limit {
+		n := testing.AllocsPerRun(50, round(t, name))
+		if n > limit {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, limit)
-		} else {
-			t.Logf("%s: %v allocations", name, n)
+		}
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	t.Logf("%v allocations in the median, %v at most", all[len(all)/2], all[len(all)-1])
+	if all[len(all)/2] > 40 || all[len(all)-1] > 200 {
+		t.Error("want at most 40 in the median and 200 at most")
+	}
+}
+
+// TestSpeed compares building a request and reading the reply with what encoding/json takes for the reply alone, in the
+// same moments.
+func TestSpeed(t *testing.T) {
+	var ratios []float64
+	for _, name := range Names() {
+		run, reply := round(t, name), firstReply(t, name)
+		var any any
+		if json.Unmarshal(reply, &any) != nil {
+			continue // no JSON to compare with
+		}
+		var best float64
+		for range 5 {
+			ours := timeOf(run)
+			theirs := timeOf(func() { _ = json.Unmarshal(reply, &any) })
+			if ratio := float64(ours) / float64(theirs); best == 0 || ratio < best {
+				best = ratio
+			}
+		}
+		ratios = append(ratios, best)
+	}
+	slices.Sort(ratios)
+	median := ratios[len(ratios)/2]
+	t.Logf("%.1f times json.Unmarshal in the median of %d, from %.1f to %.1f", median, len(ratios), ratios[0], ratios[len(ratios)-1])
+	if median > 5 {
+		t.Error("want at most 5")
+	}
+}
+
+func timeOf(f func()) time.Duration {
+	began := time.Now()
+	for range 100 {
+		f()
+	}
+	return time.Since(began)
+}
+
+// firstReply is the body that round reads.
+func firstReply(t testing.TB, name string) []byte {
+	for _, x := range exchanges(t, name) {
+		if x.Receipt.Outcome == "accepted" && x.Request != nil {
+			return []byte(x.Reply.Body)
 		}
 	}
+	t.Fatalf("%s has no success", name)
+	return nil
 }

@@ -85,6 +85,7 @@ func (a *Account) bind(m *masks) (*adapters.Adapter, error) {
 	base := a.BaseURL
 	if base == "" && !a.Definition.HasBaseURL() {
 		base = "http://" + m.mask("base_url")
+		m.of[len(m.of)-2] = base
 	}
 	return a.Definition.Bind(a.Name, base, options)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -229,19 +228,4 @@ func (a *Account) judge(x *recording.Exchange) error {
 		x.Receipt.ID = "own"
 	}
 	return nil
-}
-
-// errNoReply asks for what a recording needs.
-var errNoReply = errors.New("give the reply with its status, or --live to send a real message")
-
-// ReplyOf makes a reply of a status and a body.
-func ReplyOf(status int, mediaType string, text []byte) (recording.Reply, error) {
-	if status < 100 || status > 599 {
-		return recording.Reply{}, errNoReply
-	}
-	r := recording.Reply{Status: status, Body: string(text)}
-	if mediaType != "" {
-		r.Headers = map[string]string{"Content-Type": mediaType}
-	}
-	return r, nil
 }

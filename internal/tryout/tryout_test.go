@@ -1,0 +1,133 @@
+package tryout
+
+import (
+	"bytes"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recording"
+)
+
+func account(t *testing.T, name string, options map[string]string) *Account {
+	t.Helper()
+	d, err := adapters.Builtin(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Account{Definition: d, Name: name, Options: options, Region: "US"}
+}
+
+var hello = Text{From: "+15550002222", To: "212 555 0123", Body: "It's $HOME & \"more\""}
+
+// The request is shown as it goes out, with names for what is secret or not known.
+func TestShow(t *testing.T) {
+	for name, c := range map[string]struct {
+		options map[string]string
+		curl    bool
+		want    []string
+	}{
+		"twilio": {map[string]string{"account_sid": "AC77", "auth_token": "canary-secret"}, false, []string{
+			"POST https://api.twilio.com/2010-04-01/Accounts/AC77/Messages.json\n", "Authorization: Basic base64(AC77:$AUTH_TOKEN)\n", "To=%2B12125550123&From=%2B15550002222&Body=It%27s+%24HOME+%26+%22more%22\n",
+		}},
+		"telnyx":      {nil, true, []string{`-H 'Authorization: Bearer '"$API_KEY"`, `--data-binary '{"to":"+12125550123","from":"+15550002222","text":"It'\''s $HOME \u0026 \"more\""}'`}},
+		"kannel":      {map[string]string{"username": "u", "password": "canary-secret"}, true, []string{`"$BASE_URL"'/cgi-bin/sendsms?username=u&password='"$PASSWORD"'&from=`}},
+		"ringcentral": {nil, false, []string{"# the token", "assertion=$JWT", "Authorization: Bearer $TOKEN\n"}},
+		"azure":       {map[string]string{"resource": "demo", "access_key": base64.StdEncoding.EncodeToString([]byte("canary-secret-key"))}, false, []string{"https://demo.communication.azure.com/sms", "Authorization: " + signature}},
+		"voipms":      {nil, true, []string{`--form-string 'api_password='"$API_PASSWORD"`, `--form-string 'message=It'\''s $HOME & "more"'`}},
+	} {
+		var out bytes.Buffer
+		if err := account(t, name, c.options).Show(&out, hello, 10, c.curl); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%s lacks %s:\n%s", name, want, out.String())
+			}
+		}
+		if strings.Contains(out.String(), "canary") || strings.Contains(out.String(), "MASK") || strings.Contains(out.String(), base64.StdEncoding.EncodeToString([]byte("canary"))[:8]) {
+			t.Errorf("%s shows a secret or a mask:\n%s", name, out.String())
+		}
+	}
+	var out bytes.Buffer
+	if err := account(t, "twilio", nil).Show(&out, Text{To: "ACME"}, 10, false); err == nil || !strings.Contains(err.Error(), "is not a recipient") {
+		t.Error(err)
+	}
+	if err := account(t, "voipms", nil).Show(&out, Text{To: "+442079460123", From: "+15550002222", Body: "x"}, 10, false); err == nil || !strings.Contains(err.Error(), "not allowed") {
+		t.Error(err)
+	}
+	out.Reset()
+	if err := account(t, "twilio", nil).Show(&out, Text{To: "+12125550123", Body: strings.Repeat("word ", 700)}, 10, false); err != nil || strings.Count(out.String(), "# part ") != 3 {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// What is recorded holds nothing of the account or the people, and says what the definition reads in it.
+func TestRecordLive(t *testing.T) {
+	count, owner := 0, ""
+	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/restapi/oauth/token" {
+			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600}`)
+			return
+		}
+		count++
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Set-Cookie", "canary=1")
+		w.WriteHeader(map[bool]int{true: 201, false: 200}[strings.Contains(r.URL.Path, "Messages.json")])
+		_, _ = io.WriteString(w, `{"sid":"SM123","id":4711,"status":"queued","account":"`+owner+`","to":"+12125550123","from":"15550002222","national":"2125550123"}`)
+	}))
+	defer p.Close()
+	for name, options := range map[string]map[string]string{
+		"twilio":      {"account_sid": "canary-account", "auth_token": "canary-secret"},
+		"ringcentral": {"client_id": "canary-client", "client_secret": "canary-secret", "jwt": "canary-jwt"},
+		"aws_sns":     {"region": "us-east-1", "access_key_id": "canary-id", "secret_access_key": "canary-secret"},
+	} {
+		count, owner = 0, options["account_sid"]
+		a := account(t, name, options)
+		a.BaseURL = p.URL
+		x, err := a.RecordLive(t.Context(), hello, http.DefaultTransport)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var out bytes.Buffer
+		if err := x.Write(&out); err != nil {
+			t.Error(err)
+		}
+		text := out.String()
+		for _, private := range []string{"canary", "2125550123", "5550002222", strings.TrimPrefix(p.URL, "http://"), base64.StdEncoding.EncodeToString([]byte("canary"))[:8]} {
+			if strings.Contains(text, private) {
+				t.Errorf("%s: %s is recorded:\n%s", name, private, text)
+			}
+		}
+		again, err := recording.Read(out.Bytes())
+		if diff := cmp.Diff(*x, again); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", name, err, diff)
+		}
+		if count != 1 {
+			t.Errorf("%s: %d messages were sent", name, count)
+		}
+		if want := map[string]string{"twilio": "accepted", "ringcentral": "accepted", "aws_sns": "unknown"}[name]; x.Receipt.Outcome != want || x.Request == nil || (x.Token != nil) != (name == "ringcentral") {
+			t.Errorf("%s: %+v", name, x.Receipt)
+		}
+	}
+}
+
+func TestRecordReply(t *testing.T) {
+	a := account(t, "twilio", map[string]string{"account_sid": "canary-account"})
+	a.Options["auth_token"] = "canary-secret"
+	x, err := a.Record(hello, recording.Reply{Status: 400, Body: `{"code":21211,"message":"The number +12125550123 of canary-account is not valid"}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := recording.Receipt{Outcome: "refused", Cause: "invalid_recipient", Code: "21211"}
+	if x.Receipt != want || x.Request != nil || x.Reply.Body != `{"code":21211,"message":"The number +15551231234 of fictional-account-sid is not valid"}` {
+		t.Errorf("%+v %+v", x.Receipt, x.Reply)
+	}
+}
