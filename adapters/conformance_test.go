@@ -321,50 +321,81 @@ var hostile = []string{
 	"👨‍👩‍👧‍👦 e\u0301 \u202eright\u202c", "; rm -rf / && `id`", "--boundary\r\nContent-Disposition: form-data", "+ +1 %2B a=b&c=d#e?f/g",
 }
 
-// TestHostileText sends what breaks templates, and reads the request back with decoders that servers use.
+// TestHostileText sends what breaks templates by every request of every definition, and reads it back with decoders that
+// servers use.
 func TestHostileText(t *testing.T) {
+	padding := strings.Repeat(" padding", 25) // beyond the limit of the first request of some
 	for _, name := range Names() {
 		d, err := Builtin(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, x := range exchanges(t, name)[:1] {
-			a := x.adapter(t, d)
-			long := strings.Repeat("0123456789", 1000)
-			for _, text := range append(hostile, long) {
+		x := exchanges(t, name)[0]
+		a := x.adapter(t, d)
+		reached := map[*variant]bool{}
+		for _, text := range append(hostile, strings.Repeat("0123456789", 1000)) {
+			for _, c := range []struct {
+				text  string
+				media []string
+			}{{text, nil}, {text + padding, nil}, {text, []string{"https://files.example.com/1.jpg"}}} {
 				m := x.message()
-				if m.Body = sms.Hide(text); m.To.IsZero() || m.To.Value[1] != '1' {
+				if m.Body, m.Media = sms.Hide(c.text), c.media; m.To.IsZero() || m.To.Value[1] != '1' {
 					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
 				}
-				sent, err := a.Prepare(t.Context(), m, x.token(), now)
-				if err != nil {
-					if text == long && err.Error() == "too_long.text_too_long" {
-						continue
-					}
-					t.Errorf("%s %q: %v", name, text, err)
+				parts, err := a.Parts(m, 100)
+				if c.media != nil && causeOf(err) == "unsupported_content" {
 					continue
 				}
-				units := utf16.Encode([]rune(text))
-				raw := make([]byte, 0, 2*len(units))
-				for _, u := range units {
-					raw = append(raw, byte(u>>8), byte(u))
+				if err != nil {
+					t.Errorf("%s %q: %v", name, c.text, err)
+					continue
 				}
-				arrived := sentText(t, sent.Request)
-				if a.replacer != nil {
-					text = a.replacer.Replace(text)
-				}
-				if !slices.Contains(arrived, text) && !slices.Contains(arrived, strings.ToUpper(hex.EncodeToString(raw))) {
-					t.Errorf("%s: %q arrived as %q", name, text, arrived)
-				}
-				fixed := []string{sent.Request.URL.Path, sent.Request.URL.Host, sent.Request.Host, fmt.Sprint(sent.Request.Header)}
-				for _, place := range fixed {
-					if strings.Contains(place, "injected") || strings.Contains(place, text) {
-						t.Errorf("%s: the text stands in %q", name, place)
+				arrived := ""
+				for _, part := range parts {
+					sent, err := a.Prepare(t.Context(), part, x.token(), now)
+					if err != nil {
+						t.Fatalf("%s %q: %v", name, c.text, err)
 					}
+					reached[sent.call.variant] = true
+					arrived += hostileText(t, a, part.Body.Reveal(), sent.Request)
+				}
+				want := c.text
+				if a.replacer != nil {
+					want = a.replacer.Replace(want)
+				}
+				if arrived != want {
+					t.Errorf("%s: %q arrived as %q", name, want, arrived)
 				}
 			}
 		}
+		for _, c := range a.variants {
+			if !reached[c.variant] {
+				t.Errorf("%s: no hostile text goes through the request in line %d", name, c.variant.at.line)
+			}
+		}
 	}
+}
+
+// hostileText finds a text in a request, as it is or in UTF-16, and nowhere that it does not belong.
+func hostileText(t *testing.T, a *Adapter, text string, r *http.Request) string {
+	t.Helper()
+	if a.replacer != nil {
+		text = a.replacer.Replace(text)
+	}
+	for _, place := range []string{r.URL.Path, r.URL.Host, r.Host, fmt.Sprint(r.Header)} {
+		if strings.Contains(place, "injected") || strings.Contains(place, text) {
+			t.Errorf("%s: the text stands in %q", a.Name, place)
+		}
+	}
+	units := utf16.Encode([]rune(text))
+	raw := make([]byte, 0, 2*len(units))
+	for _, u := range units {
+		raw = append(raw, byte(u>>8), byte(u))
+	}
+	if arrived := sentText(t, r); slices.Contains(arrived, text) || slices.Contains(arrived, strings.ToUpper(hex.EncodeToString(raw))) {
+		return text
+	}
+	return "(not found)"
 }
 
 // TestNothingPrints prints everything that an exchange is made of in every way, and looks for the text and the secrets.
