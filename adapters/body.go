@@ -105,7 +105,7 @@ func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error
 			}
 		} else if kind == jsonBody {
 			if seen[f.name] {
-				return nil, s.fail("%s stands here a second time; a list is %s[] value value", f.name, f.name)
+				return nil, s.fail("%s appears twice; a list is %s[] value value", f.name, f.name)
 			}
 			seen[f.name] = true
 		}
@@ -124,7 +124,7 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 		return s.fail("the name of a member is fixed text, %q holds a brace", f.name)
 	}
 	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
-		return s.fail("%q is no name for an element", f.name)
+		return s.fail("%q is not a name for an element", f.name)
 	}
 	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.opens || isList) {
 		return s.fail("%s has one value", f.name)
@@ -149,7 +149,7 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 		typed, args = integerValue, args[1:]
 	}
 	if len(args) == 0 || len(args) > 1 && f.kind != list {
-		return s.fail("%s takes one value; quote it if it has blanks%s", f.name, hashHint(s))
+		return s.fail("%s takes one value; quote it if it has spaces%s", f.name, hashHint(s))
 	}
 	for _, w := range args {
 		if kind == jsonBody && (strings.HasPrefix(w.text, "{\"") || strings.HasPrefix(w.text, "[")) {

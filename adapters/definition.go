@@ -110,7 +110,7 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 
 func parse(name, file string, firstLine int, source string) (*Definition, error) {
 	if !isName(name) {
-		return nil, fmt.Errorf("%s:%d: %q is no name for an adapter, it has lower-case letters, digits and _", file, firstLine, name)
+		return nil, fmt.Errorf("%s:%d: %q is not a name for an adapter, it has lower-case letters, digits and _", file, firstLine, name)
 	}
 	statements, err := parseSyntax(file, firstLine, source)
 	if err != nil {
@@ -153,7 +153,7 @@ func (p *parser) parse(statements []*statement, at place) error {
 			continue
 		case "source", "verified", "base_url", "tell", "number", "text", "token":
 			if kind := s.kind(); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
-				return s.fail("%s stands here a second time", kind)
+				return s.fail("%s appears twice", kind)
 			}
 			once[s.kind()] = true
 		}
@@ -247,10 +247,10 @@ func (p *parser) parseOption(s *statement) error {
 		}
 	}
 	if !isName(o.Name) || o.Name == "base_url" {
-		return s.fail("%q is no name for an option", o.Name)
+		return s.fail("%q is not a name for an option", o.Name)
 	}
 	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {
-		return s.fail("option %s stands here a second time", o.Name)
+		return s.fail("option %s appears twice", o.Name)
 	}
 	p.def.Options = append(p.def.Options, o)
 	return nil
@@ -307,7 +307,7 @@ func (p *parser) parseSend(send *statement, shared reply) (err error) {
 			v.when = append(v.when, c)
 		case "text", "number":
 			if once[s.kind()] {
-				return s.fail("%s stands here a second time", s.kind())
+				return s.fail("%s appears twice", s.kind())
 			}
 			once[s.kind()] = true
 			if word == "text" {
@@ -353,7 +353,7 @@ func (p *parser) parseRequestWord(s *statement, o *outline, others []string) (er
 		return p.parseHeader(s, o, s.words[1].text, s.words[2].text)
 	case word == "query":
 		if o.query != nil {
-			return s.fail("query stands here a second time")
+			return s.fail("query appears twice")
 		}
 		if len(s.words) > 1 || !s.opens {
 			return s.fail("write: query { name value … }, line by line")
@@ -364,7 +364,7 @@ func (p *parser) parseRequestWord(s *statement, o *outline, others []string) (er
 		return p.parseBody(s, o)
 	case word == "sign":
 		if o.sign != nil {
-			return s.fail("sign stands here a second time")
+			return s.fail("sign appears twice")
 		}
 		o.sign, err = p.parseSign(s)
 		return err
@@ -404,14 +404,14 @@ func (t template) checkPath(s *statement) error {
 		case p.hole == "":
 			sample += p.text
 		case query:
-			return s.fail("{%s} has no place behind ?, write query { name {%s} }", p.hole, p.hole)
+			return s.fail("{%s} has no place after ?, write query { name {%s} }", p.hole, p.hole)
 		default:
 			sample += "x"
 		}
 		query = query || strings.Contains(p.text, "?")
 	}
 	if _, err := url.ParseRequestURI("http://host" + sample); err != nil || strings.ContainsAny(sample, "# ") {
-		return s.fail("%s is no path of a URL; what is special in one is written %%23", s.words[1].text)
+		return s.fail("%s is not a URL path; special characters are written %%23", s.words[1].text)
 	}
 	return nil
 }
@@ -432,7 +432,7 @@ func (p *parser) parseHeader(s *statement, o *outline, name, text string) error 
 
 // ownHeaders are those that the request gets from elsewhere, and where from.
 var ownHeaders = map[string]string{
-	"Content-Type": "behind the word of the body: json application/vnd.api+json { … }",
+	"Content-Type": "after the word of the body: json application/vnd.api+json { … }",
 	"Host":         "in base_url", "Content-Length": "by itself", "Transfer-Encoding": "by itself", "Connection": "by itself",
 	"Accept-Encoding": "by itself", "Trailer": "by itself", "Te": "by itself", "Upgrade": "by itself", "Expect": "by itself",
 }
@@ -446,11 +446,11 @@ func (o *outline) addHeader(s *statement, name string, t template) error {
 		return s.fail("the header %s is set %s", name, where)
 	}
 	if !headerName.MatchString(name) {
-		return s.fail("%q is no name for a header", name)
+		return s.fail("%q is not a name for a header", name)
 	}
 	for _, h := range o.header {
 		if h.name == name {
-			return s.fail("the header %s stands here a second time", name)
+			return s.fail("the header %s appears twice", name)
 		}
 	}
 	o.header = append(o.header, header{name: name, value: t})
@@ -510,7 +510,7 @@ func checkBaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("base_url is no URL")
+		return nil, fmt.Errorf("base_url is not a URL")
 	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
 		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

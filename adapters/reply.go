@@ -86,7 +86,7 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 	for _, s := range statements {
 		if s.first() == "reply" {
 			if seen["reply"] {
-				return r, s.fail("reply stands here a second time")
+				return r, s.fail("reply appears twice")
 			}
 			seen["reply"] = true
 			r, above = reply{}, reply{}
@@ -109,7 +109,7 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 		}
 		first := !seen[word]
 		if !first && word != "accepted" && word != "cause" {
-			return r, s.fail("%s stands here a second time", word)
+			return r, s.fail("%s appears twice", word)
 		}
 		seen[word] = true
 		var err error
@@ -171,14 +171,14 @@ func (r *reply) parsePath(s *statement, w string, quoted bool) (p path, err erro
 	switch r.kind {
 	case xmlReply:
 		if p.xpath, err = compileXPath(w); err != nil {
-			return p, s.fail("%q is no XPath to an element or attribute: %v", w, err)
+			return p, s.fail("%q is not an XPath to an element or attribute: %v", w, err)
 		}
 	case textReply:
 		if !quoted {
 			return p, s.fail("a pattern stands in backticks: `%s`", w)
 		}
 		if p.regex, err = regexp.Compile(w); err != nil {
-			return p, s.fail("%q is no pattern: %v", w, err)
+			return p, s.fail("%q is not a pattern: %v", w, err)
 		}
 	}
 	return p, nil
@@ -236,7 +236,7 @@ func parseStatuses(s *statement, words []word) (ranges []statusRange, err error)
 		case err == nil && !isClass && n >= 100 && n <= 599:
 			ranges = append(ranges, statusRange{n, n})
 		default:
-			return nil, s.fail("%q is no HTTP status such as 201 or 2xx", w.text)
+			return nil, s.fail("%q is not an HTTP status such as 201 or 2xx", w.text)
 		}
 	}
 	return ranges, nil
@@ -288,12 +288,12 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 		"exists": len(p.values) == 0, "empty": len(p.values) == 0,
 	}
 	if !wanted[p.op] {
-		return nil, s.fail("%s has the wrong number of values behind it", p.op)
+		return nil, s.fail("%s has the wrong number of values after it", p.op)
 	}
 	if p.op == "matches" {
 		var err error
 		if p.regex, err = regexp.Compile(p.values[0]); err != nil {
-			return nil, s.fail("%q is no pattern: %v", p.values[0], err)
+			return nil, s.fail("%q is not a pattern: %v", p.values[0], err)
 		}
 	}
 	return &p, nil
@@ -326,7 +326,7 @@ func (r *reply) parseCause(s *statement) error {
 				return s.fail("write: cause %s when PATH %s VALUE", c, w.text)
 			}
 			if slices.Contains(rule.codes, w.text) {
-				return s.fail("code %s stands here a second time", w.text)
+				return s.fail("code %s appears twice", w.text)
 			}
 			for _, earlier := range r.causes {
 				if slices.Contains(earlier.codes, w.text) {
@@ -396,7 +396,7 @@ func (r *reply) read(a answer, own string) sms.Receipt {
 // than successes; of such an answer the status counts, and its words as a whole. A 2xx of another kind is always unknown,
 // and a 5xx unless its words say otherwise: it may come from anybody on the way.
 func (r *reply) readOther(a answer, out sms.Receipt) sms.Receipt {
-	out.Detail = "the reply is cut off or is no " + r.kind.String()
+	out.Detail = "the reply is cut off or is not " + r.kind.String()
 	if a.status >= 200 && a.status < 300 {
 		return failed(out, sms.Unknown, a)
 	}

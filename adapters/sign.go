@@ -125,7 +125,7 @@ func machineCredentials(ctx context.Context) (aws.Credentials, error) {
 func azureHMAC(args []string) (signer, error) {
 	key, err := base64.StdEncoding.DecodeString(args[0])
 	if err != nil || len(key) == 0 {
-		return nil, errors.New("the access key is no base64")
+		return nil, errors.New("the access key is not base64")
 	}
 	return func(r *http.Request, body []byte, now time.Time) error {
 		sum := sha256.Sum256(body)

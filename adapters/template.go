@@ -129,7 +129,7 @@ func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
 			}
 			t, rest = append(t, h), rest[end+1:]
 		case isOurs(rest):
-			return nil, s.fail("%.*q is no hole: it ends in } and has no blanks", maxHole, rest)
+			return nil, s.fail("%.*q is not a hole: it ends in } and has no spaces", maxHole, rest)
 		default:
 			t, rest = append(t, part{text: "{"}), rest[1:]
 		}

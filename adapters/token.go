@@ -69,7 +69,7 @@ func (p *parser) parseToken(block *statement) (*tokenRequest, error) {
 		case "reply", "accepted", "code", "message":
 		case "base_url":
 			if t.baseURL != nil {
-				return nil, s.fail("base_url stands here a second time")
+				return nil, s.fail("base_url appears twice")
 			}
 			t.baseURL, err = p.parseBaseURL(s)
 		case "access", "expires":
@@ -78,7 +78,7 @@ func (p *parser) parseToken(block *statement) (*tokenRequest, error) {
 				into = &t.expires
 			}
 			if *into != nil {
-				return nil, s.fail("%s stands here a second time", word)
+				return nil, s.fail("%s appears twice", word)
 			}
 			*into, err = t.reply.parsePaths(s)
 		default:

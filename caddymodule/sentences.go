@@ -51,7 +51,7 @@ func newPhrases(list []Sentence) (*phrases, error) {
 		if s.Language != "" {
 			tag, err := language.Parse(s.Language)
 			if err != nil {
-				return nil, fmt.Errorf("sentence %s: %q is no language tag such as de or pt-BR", s.Name, s.Language)
+				return nil, fmt.Errorf("sentence %s: %q is not a language tag such as de or pt-BR", s.Name, s.Language)
 			}
 			i := slices.Index(tags, tag)
 			if i < 0 {

@@ -379,7 +379,7 @@ func TestParseNames(t *testing.T) {
 
 func TestParsePattern(t *testing.T) {
 	for pattern, want := range map[string]string{
-		"/send/{token}": "", "/{to}/{body}/": "", "send": "begins with /", "/{nothing}": "no known parameter", "/a{to}": "either a word or one {name}", "/{to": "either a word",
+		"/send/{token}": "", "/{to}/{body}/": "", "send": "begins with /", "/{nothing}": "not a known parameter", "/a{to}": "either a word or one {name}", "/{to": "either a word",
 	} {
 		if _, err := ParsePattern(pattern, defaultNames); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", pattern, err, want)

@@ -73,7 +73,7 @@ func ParseNames(own map[string][]string) (*Names, error) {
 		}
 		for rank, alias := range own[key] {
 			if canonical(alias) == "" {
-				return nil, fmt.Errorf("%q is no name for the parameter %s", alias, key)
+				return nil, fmt.Errorf("%q is not a name for the parameter %s", alias, key)
 			}
 			n.table[canonical(alias)] = name{r, rank}
 		}

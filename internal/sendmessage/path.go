@@ -28,7 +28,7 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 		case open && closed:
 			n, ok := names.find(param)
 			if !ok {
-				return nil, fmt.Errorf("the path pattern %q holds {%s}, which is no known parameter", s, param)
+				return nil, fmt.Errorf("the path pattern %q holds {%s}, which is not a known parameter", s, param)
 			}
 			p.segments = append(p.segments, segment{param: param})
 			p.text = n.role == roleBody

@@ -34,7 +34,7 @@ func parseHash(s string) (h hash, hashed bool, err error) {
 	switch {
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
 		if _, err := bcrypt.Cost([]byte(s)); err != nil {
-			return nil, true, errors.New("this is no whole bcrypt hash, it has 60 characters")
+			return nil, true, errors.New("this is not a whole bcrypt hash, it has 60 characters")
 		}
 		return bcryptHash(s), true, nil
 	case strings.HasPrefix(s, "$argon2id$"):
@@ -77,10 +77,10 @@ func parseArgon2id(s string) (hash, error) {
 	}
 	var err error
 	if h.salt, err = base64.RawStdEncoding.DecodeString(part[4]); err != nil || len(h.salt) < 8 {
-		return nil, errors.New("the salt of the argon2id hash is no base64 of at least 8 bytes")
+		return nil, errors.New("the salt of the argon2id hash is not base64 of at least 8 bytes")
 	}
 	if h.sum, err = base64.RawStdEncoding.DecodeString(part[5]); err != nil || len(h.sum) < 16 {
-		return nil, errors.New("the last part of the argon2id hash is no base64 of at least 16 bytes")
+		return nil, errors.New("the last part of the argon2id hash is not base64 of at least 16 bytes")
 	}
 	return &h, nil
 }

@@ -60,7 +60,7 @@ func NewList(accounts []Account) (*List, error) {
 	for _, a := range accounts {
 		user := a.User
 		if user.Name == "" || strings.TrimSpace(user.Name) != user.Name {
-			return nil, fmt.Errorf("%q is no user name", user.Name)
+			return nil, fmt.Errorf("%q is not a user name", user.Name)
 		}
 		if _, twice := l.accounts[user.Name]; twice {
 			return nil, fmt.Errorf("user %s is there twice", user.Name)
