@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 )
 
@@ -36,8 +37,12 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			password <secret>
 //			token    <secret>
 //			from     <numbers...>
+//			allow    <destinations...>
+//			deny     <destinations...>
 //		}
 //		default_region <country>
+//		allow <destinations...>
+//		deny  <destinations...>
 //
 //		adapter <name> [as <instance>] {
 //			base_url <url>
@@ -64,7 +69,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		access_log
 //	}
 //
-// user, adapter, define, param and sentence can be repeated, and so can password and token of a user.
+// user, allow, deny, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -75,7 +80,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
-		case "user", "adapter", "define", "param", "sentence":
+		case "user", "allow", "deny", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
 				return d.Errf("%s appears twice", word)
@@ -98,6 +103,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err = one(d, &h.DefaultRegion); err == nil {
 				err = wrap(d, checkRegion(h.DefaultRegion))
 			}
+		case "allow":
+			err = destinations(d, &h.Allow)
+		case "deny":
+			err = destinations(d, &h.Deny)
 		case "path":
 			at := *d
 			err = one(d, &h.Path)
@@ -166,7 +175,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "default_region", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "default_region", "allow", "deny", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -214,6 +223,19 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
+var userWords = []string{"password", "token", "from", "allow", "deny"}
+
+// destinations reads a list of destinations.
+func destinations(d *caddyfile.Dispenser, into *[]string) error {
+	word, list := d.Val(), d.RemainingArgs()
+	if len(list) == 0 {
+		return d.Errf("%s takes destinations, such as US +4420 short_codes", word)
+	}
+	_, err := destination.Parse(list, nil)
+	*into = append(*into, list...)
+	return wrap(d, err)
+}
+
 // unmarshalUser reads a user block. The check it returns reads the numbers, when the region is known.
 func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 	u := new(User)
@@ -245,8 +267,16 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			for range numbers {
 				from = append(from, &at)
 			}
+		case "allow":
+			if err := destinations(d, &u.Allow); err != nil {
+				return nil, err
+			}
+		case "deny":
+			if err := destinations(d, &u.Deny); err != nil {
+				return nil, err
+			}
 		default:
-			return nil, d.Errf("a user has password, token and from, not %q%s", word, adapters.Meant(word, []string{"password", "token", "from"}))
+			return nil, d.Errf("a user has %s, not %q%s", strings.Join(userWords, ", "), word, adapters.Meant(word, userWords))
 		}
 	}
 	if len(u.Passwords)+len(u.Tokens) == 0 {

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
@@ -30,10 +32,14 @@ type User struct {
 	// From are the numbers, short codes or sender IDs that the user may send from. The first is the default.
 	// Without any the provider chooses, and a request that asks for a sender is refused.
 	From []string `json:"from,omitempty"`
+
+	// Allow and Deny are destinations of this user, on top of the handler's.
+	Allow []string `json:"allow,omitempty"`
+	Deny  []string `json:"deny,omitempty"`
 }
 
 // account resolves the placeholders. The resolved secrets stay out of the exported fields, which Caddy prints.
-func (u *User) account(repl *caddy.Replacer, region string, log *zap.Logger) (users.Account, error) {
+func (u *User) account(repl *caddy.Replacer, region string, site *destination.Policy, log *zap.Logger) (users.Account, error) {
 	name, err := resolve(repl, u.Name)
 	if err != nil {
 		return users.Account{}, err
@@ -72,6 +78,19 @@ func (u *User) account(repl *caddy.Replacer, region string, log *zap.Logger) (us
 			return account, err
 		}
 		account.Numbers = append(account.Numbers, n)
+	}
+	own, err := destination.Parse(u.Allow, u.Deny)
+	if err != nil {
+		return account, err
+	}
+	policy := site
+	if !own.Empty() {
+		policy = site.With(own)
+		account.Destinations = policy
+	}
+	isPhone := func(n sms.Number) bool { return n.Kind == sms.Phone }
+	if region == "" && !policy.AllowsAny() && !slices.ContainsFunc(account.Numbers, isPhone) {
+		return account, errors.New("it is not known to which country it may send: write default_region, from with a telephone number, or allow")
 	}
 	return account, nil
 }

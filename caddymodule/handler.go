@@ -21,6 +21,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
@@ -54,6 +55,14 @@ type Handler struct {
 	// DefaultRegion is the country of numbers that are written without one, as a two-letter code such as `US`.
 	// Without it such numbers are refused.
 	DefaultRegion string `json:"default_region,omitempty"`
+
+	// Allow are destinations beside the country of the sender's number, which is always allowed unless denied: countries
+	// such as `US`, `all`, beginnings of numbers such as `+4420`, and kinds of numbers that are refused otherwise:
+	// `premium`, `shared_cost`, `satellite`, `personal`, `short_codes`. Emergency numbers are always refused.
+	Allow []string `json:"allow,omitempty"`
+
+	// Deny are destinations that are refused even if they are allowed too.
+	Deny []string `json:"deny,omitempty"`
 
 	// Adapters are the ways out. The next one is tried only if the one before certainly did not take the message.
 	// At least one is required.
@@ -105,6 +114,7 @@ type Handler struct {
 	decoder   *sendmessage.Decoder
 	replier   sendmessage.Replier
 	users     users.Users
+	policy    *destination.Policy
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
 	accounts  []any // keys of what this handler has taken from the pool of tokens
@@ -187,13 +197,17 @@ func (h *Handler) provisionUsers(caddy.Context) error {
 	if len(h.Users) == 0 {
 		return errors.New("nobody may send: write user NAME { password … }")
 	}
+	var err error
+	if h.policy, err = destination.Parse(h.Allow, h.Deny); err != nil {
+		return err
+	}
 	repl := caddy.NewReplacer()
 	var accounts []users.Account
 	for _, u := range h.Users {
 		if u == nil {
 			return errNull
 		}
-		account, err := u.account(repl, h.DefaultRegion, h.logger)
+		account, err := u.account(repl, h.DefaultRegion, h.policy, h.logger)
 		if err != nil {
 			return fmt.Errorf("user %s: %w", u.Name, err)
 		}

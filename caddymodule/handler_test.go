@@ -29,6 +29,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
@@ -307,13 +308,15 @@ func TestPathPattern(t *testing.T) {
 func TestProvisionRefuses(t *testing.T) {
 	t.Setenv("EMPTY", "")
 	for block, want := range map[string]string{
-		"adapter sandbox":         "nobody may send",
-		"user x {\npassword y\n}": "no message could leave",
-		"user x\nadapter sandbox": "no password",
-		"user x {\npassword {env.MISSING_PASSWORD}\n}\nadapter sandbox": "the environment variable MISSING_PASSWORD is not set",
-		"user x {\npassword {env.EMPTY}\n}\nadapter sandbox":            "the environment variable EMPTY is not set",
-		"user x {\npassword {file./no/such/file}\n}\nadapter sandbox":   "the file /no/such/file is missing or empty",
-		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":            "write numbers as +15551234567",
+		"adapter sandbox":                                                                   "nobody may send",
+		"user x {\npassword y\n}\nallow all":                                                "no message could leave",
+		"user x {\npassword y\n}\nadapter sandbox":                                          "it is not known to which country",
+		demo + "adapter sandbox\nallow us":                                                  "not a destination",
+		"user x\nadapter sandbox":                                                           "no password",
+		"user x {\npassword {env.MISSING_PASSWORD}\n}\nadapter sandbox":                     "the environment variable MISSING_PASSWORD is not set",
+		"user x {\npassword {env.EMPTY}\n}\nadapter sandbox":                                "the environment variable EMPTY is not set",
+		"user x {\npassword {file./no/such/file}\n}\nadapter sandbox":                       "the file /no/such/file is missing or empty",
+		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                                "write numbers as +15551234567",
 		"default_region\n":                                                                  "takes exactly one value",
 		demo + "adapter sandbox\nadapter sandbox":                                           "adapter sandbox as NAME",
 		demo + "adapter sandbox\nreply html":                                                "write xml or json",
@@ -353,7 +356,7 @@ func TestLiteralSecretsWarn(t *testing.T) {
 	} {
 		out.Reset()
 		u := &User{Name: "johndow", Passwords: []string{c.password}}
-		if _, err := u.account(repl, "US", caddyLog); err != nil {
+		if _, err := u.account(repl, "US", new(destination.Policy), caddyLog); err != nil {
 			t.Error(err)
 		}
 		if n := strings.Count(out.String(), "\n"); n != c.warnings {
@@ -519,10 +522,10 @@ func TestKeepAlive(t *testing.T) {
 
 // JSON that no Caddyfile can say is refused too.
 func TestJSONRefused(t *testing.T) {
-	good := `"users":[{"name":"x","passwords":["{env.HOME}"]}],"adapters":[{"definition":"sandbox"}]`
+	good := `"default_region":"US","users":[{"name":"x","passwords":["{env.HOME}"]}],"adapters":[{"definition":"sandbox"}]`
 	for config, want := range map[string]string{
 		`{"users":[null],"adapters":[{"definition":"sandbox"}]}`:                                  "null is not a user",
-		`{"users":[{"name":"x","passwords":["y"]}],"adapters":[null]}`:                            "null is not",
+		`{"allow":["all"],"users":[{"name":"x","passwords":["y"]}],"adapters":[null]}`:            "null is not",
 		`{` + good + `,"definitions":[null]}`:                                                     "null is not",
 		`{` + good + `,"timeout":-5}`:                                                             "not negative",
 		`{` + good + `,"max_parts":-5}`:                                                           "not negative",
@@ -547,7 +550,7 @@ func TestJSONRefused(t *testing.T) {
 // Names may come from elsewhere, as secrets do.
 func TestUserNameFromEnvironment(t *testing.T) {
 	t.Setenv("SMS_USER", "alice")
-	s := newSite(t, "user {env.SMS_USER} {\npassword 12345678\n}\nadapter sandbox")
+	s := newSite(t, "user {env.SMS_USER} {\npassword 12345678\n}\ndefault_region US\nadapter sandbox")
 	if w := s.send(t, get("from=alice&password=12345678&to=%2B15551231234&body=hi")); w.Code != 200 {
 		t.Errorf("%d", w.Code)
 	}
@@ -749,4 +752,37 @@ func TestPanics(t *testing.T) {
 	}()
 	s.send(t, get(credential+"to=5551231234&body=hi"))
 	t.Error("ErrAbortHandler did not pass")
+}
+
+// A message goes where the sender's country, the site and the user allow, and nowhere else.
+func TestDestinations(t *testing.T) {
+	p := newProvider(t)
+	p.say(201, `{"sid":"SM1"}`)
+	s := p.site(t, "allow GB\ndeny +1212\nuser traveller {\npassword travelling\nfrom +15550003333\nallow FR short_codes\ndeny GB\n}")
+	const other = "from=traveller&password=travelling&"
+	for query, want := range map[string]struct {
+		status  int
+		message string
+	}{
+		credential + "to=5551231234":      {200, ""},
+		credential + "to=%2B18762101234":  {403, "Messages to this country are not allowed: Jamaica"},
+		credential + "to=%2B447400123456": {200, ""},
+		credential + "to=%2B12125550123":  {403, "Messages to this destination are not allowed"},
+		credential + "to=%2B33612345678":  {403, "Messages to this country are not allowed: France"},
+		credential + "to=72227":           {403, "Messages to short codes are not allowed"},
+		credential + "to=911":             {403, "Messages to emergency numbers are not allowed"},
+		other + "to=%2B33612345678":       {200, ""},
+		other + "to=%2B447400123456":      {403, "Messages to this country are not allowed: United Kingdom"},
+		other + "to=72227":                {200, ""},
+		other + "to=911":                  {403, "Messages to emergency numbers are not allowed"},
+	} {
+		before := p.count.Load()
+		w := s.send(t, get(query+"&body=hi"))
+		if r := read(t, w); w.Code != want.status || r.Message != want.message {
+			t.Errorf("%s: %d %q, want %+v", query, w.Code, r.Message, want)
+		}
+		if sent := p.count.Load() - before; (sent == 1) != (want.status == 200) || sent > 1 {
+			t.Errorf("%s: %d requests to the provider", query, sent)
+		}
+	}
 }

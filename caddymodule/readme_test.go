@@ -46,6 +46,8 @@ var advice = map[sms.Cause]string{
 
 // exact is the same for the more exact sentences.
 var exact = map[string]string{
+	"destination_not_allowed.country":         "Add the country to `allow`, if it is meant to be reached.",
+	"destination_not_allowed.kind":            "Add the kind to `allow`, if it is meant to be reached.",
 	"bad_request.contradiction":               "Remove one of the two from the app's settings.",
 	"bad_request.no_recall":                   "Nothing: a sent SMS cannot be called back.",
 	"bad_request.no_recipient":                "Add it to the app's settings.",

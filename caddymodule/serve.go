@@ -108,7 +108,7 @@ func (x *exchange) classify() (err error) {
 	return err
 }
 
-// admit makes the message: it reads the numbers and binds the sender to the user.
+// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there.
 func (x *exchange) admit() error {
 	if x.kind != sendmessage.Text {
 		return nil
@@ -138,6 +138,13 @@ func (x *exchange) admit() error {
 			return sms.Refuse(sms.SenderNotAllowed)
 		}
 		m.From = from
+	}
+	policy := x.policy
+	if x.user.Destinations != nil {
+		policy = x.user.Destinations
+	}
+	if refusal := policy.Check(m.To, m.From, x.DefaultRegion); refusal != nil {
+		return refusal
 	}
 	return nil
 }

@@ -94,6 +94,8 @@ const (
 	UnknownContent     Variant = "unknown_content"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
+	DestinationCountry Variant = "country"
+	DestinationKind    Variant = "kind"
 )
 
 type sentenceKey struct {
@@ -102,21 +104,23 @@ type sentenceKey struct {
 }
 
 var variants = map[sentenceKey]string{
-	{BadRequest, Contradiction}:              "The app's SMS settings send two different values for {name}",
-	{BadRequest, Unreadable}:                 "The app's POST data is not valid {form} (near character {offset})",
-	{BadRequest, NoRecipient}:                "The app sent no recipient. Add sms_to=%sms_to% to its SMS settings.",
-	{BadRequest, NoText}:                     "The message is empty",
-	{BadRequest, SeveralRecipients}:          "Only one recipient per message is supported",
-	{BadRequest, NotReplaced}:                "The app did not fill in {name}. Check its spelling in the app's SMS settings.",
-	{BadRequest, NoRecall}:                   "A sent SMS cannot be deleted for the recipient",
-	{Unauthorized, NoCredential}:             "The app sent no user name or no password. Add them to its SMS settings.",
-	{Unauthorized, HiddenPassword}:           "The app hides the password on http://. Use an https:// address in its SMS settings.",
-	{TooLong, RequestTooLarge}:               "The request is too large, at most {limit} bytes",
-	{TooLong, TextTooLong}:                   "The message is too long: {length} {unit}, at most {limit}",
-	{Unknown, Partly}:                        "Only {sent} of {parts} parts are certain to have been sent",
-	{UnsupportedContent, UnsupportedRequest}: "The content type {type} in the app's SMS settings is not supported",
-	{UnsupportedContent, CompressedRequest}:  "Compressed requests are not supported",
-	{UnsupportedContent, UnknownContent}:     "This kind of message cannot be sent as a text message",
+	{BadRequest, Contradiction}:                 "The app's SMS settings send two different values for {name}",
+	{BadRequest, Unreadable}:                    "The app's POST data is not valid {form} (near character {offset})",
+	{BadRequest, NoRecipient}:                   "The app sent no recipient. Add sms_to=%sms_to% to its SMS settings.",
+	{BadRequest, NoText}:                        "The message is empty",
+	{BadRequest, SeveralRecipients}:             "Only one recipient per message is supported",
+	{BadRequest, NotReplaced}:                   "The app did not fill in {name}. Check its spelling in the app's SMS settings.",
+	{BadRequest, NoRecall}:                      "A sent SMS cannot be deleted for the recipient",
+	{Unauthorized, NoCredential}:                "The app sent no user name or no password. Add them to its SMS settings.",
+	{Unauthorized, HiddenPassword}:              "The app hides the password on http://. Use an https:// address in its SMS settings.",
+	{DestinationNotAllowed, DestinationCountry}: "Messages to this country are not allowed: {country}",
+	{DestinationNotAllowed, DestinationKind}:    "Messages to {kind} are not allowed",
+	{TooLong, RequestTooLarge}:                  "The request is too large, at most {limit} bytes",
+	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
+	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
+	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
+	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
+	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
 }
 
 // Refuse makes a refusal of ours with the cause's own sentence.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -32,6 +33,8 @@ type User struct {
 	Name string
 	// Numbers are those he may send from; the first is the default. Without any the provider chooses.
 	Numbers []sms.Number
+	// Destinations are where he may send to, nil for what everybody may.
+	Destinations *destination.Policy
 }
 
 // May reports whether the user may send from the number.

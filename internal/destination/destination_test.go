@@ -1,0 +1,134 @@
+package destination
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// TestTable holds the policy against testdata/numbers/destinations.json.
+func TestTable(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/numbers/destinations.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		To, From, Region, Refused, Why string
+		Allow, Deny                    []string
+	}
+	if err := json.Unmarshal(data, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) < 200 {
+		t.Errorf("%d rows", len(rows))
+	}
+	passed := map[string]bool{}
+	for _, r := range rows {
+		p, err := Parse(r.Allow, r.Deny)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, ok := number.Recipient(r.To, "")
+		if !ok {
+			t.Errorf("%s (%s) is not a recipient", r.To, r.Why)
+			continue
+		}
+		from := sms.Number{}
+		if r.From != "" {
+			if from, ok = number.Sender(r.From, r.Region); !ok {
+				t.Errorf("%s (%s) is not a sender", r.From, r.Why)
+			}
+		}
+		for range 2 { // the second time it is remembered
+			got := "passes"
+			if refusal := p.Check(to, from, r.Region); refusal != nil {
+				if got = string(refusal.Variant); got == "" {
+					got = "default"
+				}
+				if refusal.Cause != sms.DestinationNotAllowed || strings.Contains(refusal.Fill(refusal.Sentence(), ""), "{") {
+					t.Errorf("%s: %v says %q", r.Why, refusal, refusal.Fill(refusal.Sentence(), ""))
+				}
+			}
+			want := r.Refused
+			if want == "" {
+				want = "passes"
+			}
+			if got != want {
+				t.Errorf("%s from %q (%s): %s, want %s", r.To, r.From, r.Why, got, want)
+			}
+		}
+		if country, allowed := strings.CutSuffix(r.Why, ", allowed"); allowed && r.Refused == "" && strings.HasPrefix(country, "US to ") {
+			passed[country] = true
+		}
+	}
+	if len(passed) < 40 {
+		t.Errorf("ordinary numbers of %d countries pass when allowed, want 40", len(passed))
+	}
+}
+
+// Every refusal says in words what is not allowed.
+func TestSentences(t *testing.T) {
+	p, err := Parse(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := sms.Number{Value: "+15550001111", Kind: sms.Phone}
+	for to, want := range map[string]string{
+		"+18762101234": "Messages to this country are not allowed: Jamaica",
+		"+19005551234": "Messages to premium-rate numbers are not allowed",
+		"72227":        "Messages to short codes are not allowed",
+		"911":          "Messages to emergency numbers are not allowed",
+		"+80012345678": "Messages to this destination are not allowed",
+	} {
+		n, _ := number.Recipient(to, "")
+		refusal := p.Check(n, from, "US")
+		if refusal == nil || refusal.Fill(refusal.Sentence(), "") != want {
+			t.Errorf("%s: %v, want %s", to, refusal, want)
+		}
+	}
+}
+
+// A user's rules come on top of the site's.
+func TestWith(t *testing.T) {
+	site, err := Parse([]string{"GB", "short_codes"}, []string{"+4420"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := Parse([]string{"DE"}, []string{"short_codes"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := sms.Number{Value: "+15550001111", Kind: sms.Phone}
+	for to, want := range map[string]bool{"+447400123456": true, "+442079460123": false, "+4915123456789": true, "72227": false, "+33612345678": false} {
+		n, _ := number.Recipient(to, "")
+		if got := site.With(user).Check(n, from, "US") == nil; got != want {
+			t.Errorf("%s: %t, want %t", to, got, want)
+		}
+	}
+	if n, _ := number.Recipient("72227", ""); site.Check(n, from, "US") != nil {
+		t.Error("a user's rules changed the site's")
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for word, want := range map[string]string{"us": "not a destination", "USA": "not a destination", "+": "not a destination", "+44x": "not a destination", "emergency": "not a destination", "": "not a destination"} {
+		for _, lists := range [][2][]string{{{word}, nil}, {nil, {word}}} {
+			if _, err := Parse(lists[0], lists[1]); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%q: %v", word, err)
+			}
+		}
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	p, _ := Parse(nil, nil)
+	from, to := sms.Number{Value: "+15550001111", Kind: sms.Phone}, sms.Number{Value: "+15551231234", Kind: sms.Phone}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Check(to, from, "US")
+	}
+}
