@@ -142,6 +142,9 @@ const window = 8
 // HTML, of which there is more than one way to write them.
 func views(s string) []string {
 	list := []string{strings.ToLower(s)}
+	if !strings.ContainsAny(s, `\&`) {
+		return list
+	}
 	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s)} {
 		if plain != s {
 			list = append(list, strings.ToLower(plain))

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -87,9 +86,7 @@ func (x *exchange) authenticate() (err error) {
 	if x.request.Secret.Empty() {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), x.deliverer.Timeout)
-	defer cancel()
-	x.user, err = x.users.Authenticate(ctx, users.Credential{User: x.request.User, Secret: x.request.Secret})
+	x.user, err = x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
 	var denied *users.DeniedError
 	switch {
 	case err == nil:

@@ -117,7 +117,9 @@ func (r rules) with(more rules) rules {
 }
 
 // hasCountry reports whether a country is among the rules.
-func (r *rules) hasCountry(country string) bool { return r.all || slices.Contains(r.countries, country) }
+func (r *rules) hasCountry(country string) bool {
+	return r.all || slices.Contains(r.countries, country)
+}
 
 // hasPrefix reports whether the beginning of a number is.
 func (r *rules) hasPrefix(to string) bool {

@@ -10,12 +10,16 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
 )
 
 // maxSecret is how many bytes of a secret are looked at; longer ones are denied.
 const maxSecret = 1024
+
+// longestWait is how long a credential waits for others that are being checked.
+const longestWait = 10 * time.Second
 
 // Account is a user as configured.
 type Account struct {
@@ -165,6 +169,8 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if user, ok := l.verified.Get(whole); ok {
 		return user, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	defer cancel()
 	select {
 	case l.slots <- struct{}{}:
 		defer func() { <-l.slots }()
