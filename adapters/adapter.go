@@ -61,6 +61,7 @@ type call struct {
 	path    template
 	fixed   *url.URL // the whole URL if nothing in it depends on the message
 	header  http.Header
+	blank   *http.Request // the request without what differs from message to message
 	dynamic []header
 	query   []*field
 	fields  []*field
@@ -177,6 +178,7 @@ var errLacksOption = errors.New("an option that stands in the path is missing, o
 // bind puts the options in.
 func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (*call, error) {
 	c := &call{outline: o, reply: reply, base: base, header: http.Header{"User-Agent": userAgent}}
+	c.blank = &http.Request{Method: o.method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	switch reply.kind {
 	case jsonReply:
 		c.header["Accept"] = []string{"application/json"}
@@ -359,10 +361,8 @@ func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
 		return nil, err
 	}
 	u := *target
-	r := (&http.Request{
-		Method: c.method, URL: &u, Host: u.Host, Header: header,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
+	r := c.blank.WithContext(ctx)
+	r.URL, r.Host, r.Header = &u, u.Host, header
 	setBody(r, body)
 	if c.sign != nil {
 		if err := c.sign(r, body, v.now); err != nil {

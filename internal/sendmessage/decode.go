@@ -77,7 +77,7 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	pairs(r.URL.RawQuery, query.add)
 	if d.Path != nil {
 		rest := r.URL.RawQuery
-		if query.any() {
+		if query.any {
 			rest = ""
 		}
 		if !d.Path.read(r.URL.EscapedPath(), rest, &path) {
@@ -113,21 +113,18 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	if r.ContentLength > d.MaxSize {
 		return d.tooLarge()
 	}
-	var buf bytes.Buffer
-	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	if _, err := buf.ReadFrom(io.LimitReader(r.Body, d.MaxSize+1)); err != nil {
+	data, err := d.readAll(r)
+	if err != nil {
 		var limit *http.MaxBytesError
 		if errors.As(err, &limit) {
 			return sms.RefuseAs(sms.TooLong, sms.RequestTooLarge, "limit", strconv.FormatInt(limit.Limit, 10))
 		}
-		return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "request", "offset", strconv.Itoa(buf.Len()))
+		return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "request", "offset", strconv.Itoa(len(data)))
 	}
-	if int64(buf.Len()) > d.MaxSize {
+	if int64(len(data)) > d.MaxSize {
 		return d.tooLarge()
 	}
-	doc := bytes.TrimPrefix(bytes.TrimLeft(buf.Bytes(), " \t\r\n"), []byte("\uFEFF"))
+	doc := bytes.TrimPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("\uFEFF"))
 	doc = bytes.TrimLeft(doc, " \t\r\n")
 	var refusal *sms.Refusal
 	switch {
@@ -147,6 +144,16 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 		return refusal
 	}
 	return nil
+}
+
+// readAll reads the body, or one byte more than may be.
+func (d *Decoder) readAll(r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 {
+		return io.ReadAll(io.LimitReader(r.Body, d.MaxSize+1))
+	}
+	data := make([]byte, r.ContentLength)
+	n, err := io.ReadFull(r.Body, data)
+	return data[:n], err
 }
 
 // readHeader takes credentials from Authorization and from headers of the app's own such as X-Password or Token, and
@@ -178,6 +185,9 @@ func (req *Request) fill(sources ...*values) error {
 	for ro := range merged {
 		m := &merged[ro]
 		for _, source := range sources {
+			if !source.any {
+				continue
+			}
 			f := source.tidy(role(ro))
 			m.present = m.present || f.present
 			switch {

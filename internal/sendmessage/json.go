@@ -36,6 +36,7 @@ func readJSON(body []byte, into *values) *sms.Refusal {
 	}
 	readObject(top, into, true)
 	if holdsFiles(top) { // the description of a file, with or without the parameters around it
+		into.any = true
 		into.field[roleBody] = field{name: roleNames[roleBody], text: top.Raw, present: true}
 	}
 	return nil

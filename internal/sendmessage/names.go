@@ -132,6 +132,7 @@ func (r role) credential() bool { return r == roleUser || r == rolePassword }
 type values struct {
 	names *Names
 	pairs bool // a + that nobody escaped was read as a blank
+	any   bool // there was a known name
 	field [roles]field
 }
 
@@ -151,6 +152,7 @@ func (v *values) add(param, text string) {
 	if !ok {
 		return
 	}
+	v.any = true
 	f := &v.field[n.role]
 	switch {
 	case !f.present || f.text == "" && text != "" || text != "" && n.rank < f.rank:
@@ -160,16 +162,6 @@ func (v *values) add(param, text string) {
 		f.more = append(f.more, text)
 	}
 	f.present = true
-}
-
-// any reports whether there was a known name.
-func (v *values) any() bool {
-	for i := range v.field {
-		if v.field[i].present {
-			return true
-		}
-	}
-	return false
 }
 
 // set is add for documents in which the last of two equal names counts.
@@ -184,6 +176,7 @@ func (v *values) set(param, text string) {
 
 // merge adds the values of an object inside of the one that v holds. What both say must be the same.
 func (v *values) merge(inner *values) {
+	v.any = v.any || inner.any
 	for r := range v.field {
 		switch outer, f := &v.field[r], inner.field[r]; {
 		case outer.text == "" && f.present:
