@@ -43,6 +43,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		default_region <country>
 //		allow <destinations...>
 //		deny  <destinations...>
+//		lockout off|<count> <window>
+//		stealth
 //
 //		adapter <name> [as <instance>] {
 //			base_url <url>
@@ -80,7 +82,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
-		case "user", "allow", "deny", "adapter", "define", "param", "sentence":
+		case "user", "allow", "deny", "lockout", "stealth", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
 				return d.Errf("%s appears twice", word)
@@ -103,6 +105,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if err = one(d, &h.DefaultRegion); err == nil {
 				err = wrap(d, checkRegion(h.DefaultRegion))
 			}
+		case "lockout":
+			h.Lockout, err = unmarshalLockout(d)
+		case "stealth":
+			h.Stealth, err = true, none(d)
 		case "allow":
 			err = destinations(d, &h.Allow)
 		case "deny":
@@ -221,6 +227,21 @@ func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	}
 	*into = caddy.Duration(parsed)
 	return nil
+}
+
+func unmarshalLockout(d *caddyfile.Dispenser) (*Lockout, error) {
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		return &Lockout{Off: true}, nil
+	}
+	if len(args) == 2 {
+		count, err := strconv.Atoi(args[0])
+		window, windowErr := caddy.ParseDuration(args[1])
+		if err == nil && windowErr == nil && count > 0 && window > 0 {
+			return &Lockout{Count: count, Window: caddy.Duration(window)}, nil
+		}
+	}
+	return nil, d.Err("write: lockout off, or: lockout COUNT WINDOW, such as lockout 10 5m")
 }
 
 var userWords = []string{"password", "token", "from", "allow", "deny"}

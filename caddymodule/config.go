@@ -136,6 +136,18 @@ func weak(secret string) bool {
 	return len(secret) < 12 && strings.Trim(secret, "0123456789") == "" || len(secret) < 8
 }
 
+// Lockout says how many wrong passwords of a network lock it out.
+type Lockout struct {
+	// Off locks nobody out.
+	Off bool `json:"off,omitempty"`
+
+	// Count failures within the window are taken.
+	Count int `json:"count,omitempty"`
+
+	// Window is that of the failures, and how long a network is locked out the first time.
+	Window caddy.Duration `json:"window,omitempty"`
+}
+
 // Adapter is a way out: a definition with the options of an account.
 type Adapter struct {
 	// Definition is the name of a built-in definition, such as `twilio`, or of one of the operator's own.

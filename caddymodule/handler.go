@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
@@ -63,6 +64,14 @@ type Handler struct {
 
 	// Deny are destinations that are refused even if they are allowed too.
 	Deny []string `json:"deny,omitempty"`
+
+	// Lockout is how many wrong passwords are too many. Default: more than 10 from one network (an IPv4 address, or the
+	// first 64 bits of an IPv6 address) within 5 minutes lock it out, for as long and then for twice as long each time,
+	// up to an hour.
+	Lockout *Lockout `json:"lockout,omitempty"`
+
+	// Stealth answers those who do not prove who they are with an empty 404, as if nothing was here.
+	Stealth bool `json:"stealth,omitempty"`
 
 	// Adapters are the ways out. The next one is tried only if the one before certainly did not take the message.
 	// At least one is required.
@@ -115,9 +124,11 @@ type Handler struct {
 	replier   sendmessage.Replier
 	users     users.Users
 	policy    *destination.Policy
+	guard     *lockout.Guard // nil if nobody is locked out
+	step      time.Duration  // in which answers to wrong credentials leave
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
-	accounts  []any // keys of what this handler has taken from the pool of tokens
+	taken     []func() error // releases what this handler shares with others
 	phrases   *phrases
 	hinted    *sync.Map // which hints were logged already, a bit each, by user
 	logger    *zap.Logger
@@ -221,6 +232,45 @@ func (h *Handler) provisionUsers(caddy.Context) error {
 		h.logger.Warn("the password hashes differ in number or cost, so that it can be measured which names exist")
 	}
 	h.users = list
+	return h.provisionLockout()
+}
+
+// answerStep hides how long it took to find a credential wrong: such answers leave at multiples of it after the request
+// came.
+const answerStep = 250 * time.Millisecond
+
+// guards hold what is remembered of wrong passwords, over reloads too, by their settings.
+var guards = caddy.NewUsagePool()
+
+// shared is a value of a pool that needs no end.
+type shared[T any] struct{ value T }
+
+// Destruct implements caddy.Destructor.
+func (shared[T]) Destruct() error { return nil }
+
+// take takes a value from a pool, until Cleanup.
+func take[T any](h *Handler, pool *caddy.UsagePool, key any, fresh func() T) T {
+	v, _ := pool.LoadOrStore(key, shared[T]{fresh()})
+	h.taken = append(h.taken, func() error {
+		_, err := pool.Delete(key)
+		return err
+	})
+	return v.(shared[T]).value
+}
+
+func (h *Handler) provisionLockout() error {
+	h.step = answerStep
+	settings := lockout.Default
+	switch l := h.Lockout; {
+	case l == nil:
+	case l.Off:
+		return nil
+	case l.Count < 1 || l.Window <= 0:
+		return errors.New("lockout: write a count and a window, such as 10 5m, or off")
+	default:
+		settings = lockout.Settings{Count: l.Count, Window: time.Duration(l.Window)}
+	}
+	h.guard = take(h, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
 	return nil
 }
 
@@ -264,7 +314,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		names = append(names, adapter.Name)
 		route := delivery.Route{Adapter: adapter, Transport: transport}
 		if adapter.NeedsToken() {
-			route.Tokens = h.takeTokens(adapter)
+			route.Tokens = take(h, tokens, adapter.Account(), delivery.NewTokens)
 		}
 		h.deliverer.Routes = append(h.deliverer.Routes, route)
 	}
@@ -273,19 +323,6 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 
 // tokens holds the tokens of all accounts, over reloads too.
 var tokens = caddy.NewUsagePool()
-
-// account is what the pool holds.
-type account struct{ *delivery.Tokens }
-
-// Destruct implements caddy.Destructor.
-func (account) Destruct() error { return nil }
-
-func (h *Handler) takeTokens(a *adapters.Adapter) *delivery.Tokens {
-	key := a.Account()
-	shared, _ := tokens.LoadOrStore(key, account{delivery.NewTokens()})
-	h.accounts = append(h.accounts, key)
-	return shared.(account).Tokens
-}
 
 // MarshalLogObject lists names and nothing else: Caddy's trace prints handlers, and secrets may stand in the configuration.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
@@ -307,11 +344,10 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
 func (h *Handler) Cleanup() (err error) {
-	for _, key := range h.accounts {
-		_, failed := tokens.Delete(key)
-		err = errors.Join(err, failed)
+	for _, release := range h.taken {
+		err = errors.Join(err, release())
 	}
-	h.accounts = nil
+	h.taken = nil
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -80,10 +81,11 @@ func provision(t testing.TB, block string) (*site, error) {
 	core, log := observer.New(zapcore.DebugLevel)
 	restore := zap.ReplaceGlobals(zap.New(core))
 	t.Cleanup(restore)
+	t.Cleanup(func() { _ = h.Cleanup() })
 	if err := h.Provision(ctx); err != nil {
 		return nil, err
 	}
-	h.logger = zap.New(core)
+	h.logger, h.step = zap.New(core), 0
 	if transport, ok := h.deliverer.Routes[0].Transport.(schemes); ok {
 		t.Cleanup(func() {
 			_ = transport.RoundTripper.(caddy.CleanerUpper).Cleanup()
@@ -784,5 +786,106 @@ func TestDestinations(t *testing.T) {
 		if sent := p.count.Load() - before; (sent == 1) != (want.status == 200) || sent > 1 {
 			t.Errorf("%s: %d requests to the provider", query, sent)
 		}
+	}
+}
+
+// guess sends a credential from an address.
+func (s *site) guess(t reporter, address, query string) *httptest.ResponseRecorder {
+	r := get(query + "&to=5551231234&body=hi")
+	r.RemoteAddr = address + ":4711"
+	return s.send(t, r)
+}
+
+// Wrong passwords lock a network out before the next one is looked at; a reload changes nothing; strangers do not lock a
+// user out of his own network.
+func TestLockout(t *testing.T) {
+	p := newProvider(t)
+	p.say(201, `{"sid":"SM1"}`)
+	s := p.site(t, "")
+	right, wrong := strings.TrimSuffix(credential, "&"), "from=johndow&password=wrong"
+	if w := s.guess(t, "192.0.2.77", right); w.Code != 200 {
+		t.Fatalf("at home: %d", w.Code)
+	}
+	for i := range 11 {
+		if w := s.guess(t, "203.0.113.9", wrong); w.Code != 401 {
+			t.Fatalf("guess %d: %d", i, w.Code)
+		}
+		if w := s.guess(t, "203.0.113.9", "to=5551231234"); i < 10 && w.Code != 401 {
+			t.Fatalf("without a credential: %d", w.Code)
+		}
+	}
+	after := p.site(t, "") // as after a reload
+	for _, query := range []string{wrong, right, "token=a-token-for-johndow"} {
+		w := after.guess(t, "203.0.113.9", query)
+		if r := read(t, w); w.Code != 429 || w.Header().Get("Retry-After") == "" || r.Message != "Too many wrong passwords. Please try again later." {
+			t.Errorf("%s when locked out: %d %v %q", query, w.Code, w.Header(), r.Message)
+		}
+	}
+	for i := range 21 {
+		s.guess(t, fmt.Sprintf("198.51.100.%d", i), wrong)
+	}
+	if w := s.guess(t, "192.0.2.77", right); w.Code != 200 {
+		t.Errorf("strangers lock the user out at home: %d", w.Code)
+	}
+	locked, denied := s.guess(t, "192.0.2.78", right), s.guess(t, "192.0.2.78", "from=nobody&password=wrong")
+	if locked.Code != 401 || locked.Body.String() != denied.Body.String() || fmt.Sprint(locked.Header()) != fmt.Sprint(denied.Header()) {
+		t.Errorf("a locked user is told something else: %d %s %v, %s %v", locked.Code, locked.Body, locked.Header(), denied.Body, denied.Header())
+	}
+	if n := p.count.Load(); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+	off := p.site(t, "lockout off")
+	for range 30 {
+		off.guess(t, "203.0.113.10", wrong)
+	}
+	if w := off.guess(t, "203.0.113.10", right); w.Code != 200 {
+		t.Errorf("lockout off: %d", w.Code)
+	}
+	two := p.site(t, "lockout 2 1h")
+	for range 3 {
+		two.guess(t, "203.0.113.11", wrong)
+	}
+	if w := two.guess(t, "203.0.113.11", right); w.Code != 429 || w.Header().Get("Retry-After") != "3600" {
+		t.Errorf("lockout 2 1h: %d %v", w.Code, w.Header())
+	}
+}
+
+// Every 401 leaves at a multiple of 250 ms after the request came, however long the check took; nothing else waits.
+func TestTimeOfRefusals(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\nlockout off")
+	s.step = answerStep
+	right := s.users
+	synctest.Test(t, func(t *testing.T) {
+		for _, took := range []time.Duration{0, time.Millisecond, 100 * time.Millisecond, 249 * time.Millisecond, 251 * time.Millisecond, 700 * time.Millisecond} {
+			for name, err := range map[string]error{"unknown": users.ErrDenied, "known": &users.DeniedError{Name: "johndow"}} {
+				s.users = stubUsers(func() (*users.User, error) { time.Sleep(took); return nil, err })
+				began := time.Now()
+				w := s.send(t, get(credential+"to=5551231234&body=hi"))
+				if after := time.Since(began); w.Code != 401 || after%answerStep != 0 || after < took || after > took+answerStep {
+					t.Errorf("%s after %s: %d after %s", name, took, w.Code, after)
+				}
+			}
+		}
+		s.users = right
+		for query, want := range map[string]int{"to=5551231234&body=hi": 401, credential + "to=5551231234&body=hi": 200, credential + "to=12": 400} {
+			began := time.Now()
+			if w := s.send(t, get(query)); w.Code != want || (time.Since(began) == answerStep) != (want == 401) {
+				t.Errorf("%s: %d after %s", query, w.Code, time.Since(began))
+			}
+		}
+	})
+}
+
+// In stealth, whoever does not prove who he is finds nothing here.
+func TestStealth(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\nstealth\nlockout 2 1m")
+	for _, query := range []string{"", "from=johndow&password=wrong&to=5551231234&body=hi", "from=johndow&password=***", "to=%25sms_to%25", "from=nobody&password=x", "from=johndow&password=wrong", "from=johndow&password=wrong"} {
+		if w := s.send(t, get(query)); w.Code != 404 || w.Body.Len() != 0 || len(w.Header()) != 0 {
+			t.Errorf("%s: %d %q %v", query, w.Code, w.Body, w.Header())
+		}
+	}
+	s = newSite(t, demo+"adapter sandbox\nstealth\nlockout off")
+	if w := s.send(t, get(credential+"to=12&body=hi")); w.Code != 406 {
+		t.Errorf("a user: %d", w.Code)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
@@ -82,21 +84,47 @@ func (x *exchange) decode() (err error) {
 	return err
 }
 
-func (x *exchange) authenticate() (err error) {
+// authenticate finds out who sends. Whoever does not prove it is told the same, whatever is wrong.
+func (x *exchange) authenticate() error {
 	if x.request.Secret.Empty() {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
-	x.user, err = x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
+	from := x.network()
+	if x.guard != nil {
+		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
+			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
+			refusal.RetryAfter = wait
+			return refusal
+		}
+	}
+	user, err := x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
 	var denied *users.DeniedError
 	switch {
-	case err == nil:
+	case err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())):
+		x.user = user
 		return nil
+	case err == nil: // right, but while others guess it is not believed
+		x.claimed = user.Name
+		return sms.Refuse(sms.Unauthorized)
 	case errors.As(err, &denied):
 		x.claimed = denied.Name
 	case !errors.Is(err, users.ErrDenied): // too many others are being checked
 		return sms.Refuse(sms.Limited)
 	}
+	if x.guard != nil {
+		x.guard.Failed(from, x.claimed, time.Now())
+	}
 	return sms.Refuse(sms.Unauthorized)
+}
+
+// network is where the request comes from, by Caddy's rules for trusted proxies.
+func (x *exchange) network() netip.Prefix {
+	ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
+	a, err := netip.ParseAddr(ip)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return lockout.NetworkOf(a)
 }
 
 func (x *exchange) classify() (err error) {
@@ -161,6 +189,9 @@ func refused(err error) sms.Receipt {
 // reply answers the app and tells the operator.
 func (x *exchange) reply(r sms.Receipt) {
 	x.publish(r)
+	if r.Cause() == sms.Unauthorized {
+		x.waitForStep()
+	}
 	sentence := ""
 	if r.Outcome != sms.Accepted {
 		if sentence = r.Refusal.Words; sentence == "" {
@@ -169,13 +200,29 @@ func (x *exchange) reply(r sms.Receipt) {
 	}
 	x.replied = replying
 	var err error
-	if r.Outcome == sms.Accepted {
+	switch {
+	case r.Outcome == sms.Accepted:
 		err = x.replier.Accept(x.w, x.request.Form, r.ID)
-	} else {
+	case x.Stealth && x.user == nil:
+		x.w.WriteHeader(http.StatusNotFound)
+	default:
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
 	x.report(r, err == nil)
+}
+
+// waitForStep waits, so that the time of an answer does not tell what was wrong.
+func (x *exchange) waitForStep() {
+	if x.step <= 0 {
+		return
+	}
+	timer := time.NewTimer(x.step - time.Since(x.message.Received)%x.step)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-x.r.Context().Done():
+	}
 }
 
 // publish offers the placeholders. Caddy's own access log asks for the user's.

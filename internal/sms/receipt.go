@@ -91,6 +91,7 @@ const (
 	UnsupportedRequest Variant = "unsupported_request"
 	CompressedRequest  Variant = "compressed_request"
 	NoCredential       Variant = "no_credential"
+	LockedOut          Variant = "locked_out"
 	UnknownContent     Variant = "unknown_content"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
@@ -117,6 +118,7 @@ var variants = map[sentenceKey]string{
 	{DestinationNotAllowed, DestinationKind}:    "Messages to {kind} are not allowed",
 	{TooLong, RequestTooLarge}:                  "The request is too large, at most {limit} bytes",
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
+	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
