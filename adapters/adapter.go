@@ -43,7 +43,7 @@ type Adapter struct {
 // HasBaseURL reports whether a definition names its host; otherwise the operator has to.
 func (d *Definition) HasBaseURL() bool { return len(d.baseURL) > 0 }
 
-// Account tells accounts apart: adapters of one definition, base URL and options have the same.
+// Account tells accounts apart: adapters of the same definition, base URL and options have the same.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 
 // Format prints the name, whatever the verb: an adapter holds secrets.
@@ -96,7 +96,7 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: %w", name, err)
 	}
-	whose := []string{d.Name, base.String()}
+	whose := []string{d.text, base.String()}
 	for _, o := range d.Options {
 		whose = append(whose, o.Name, values[o.Name])
 	}
@@ -270,17 +270,28 @@ func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, token sms.Hidden,
 		return nil, refusal
 	}
 	v.token, v.now = token, now
-	r, err := c.request(ctx, v)
-	switch {
-	case errors.Is(err, errNotWritable):
-		return nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", &sms.Refusal{Cause: sms.Misconfigured, ByProvider: true}, err)
+	r, body, refusal := c.build(ctx, v)
+	if refusal != nil {
+		return nil, refusal
 	}
-	if c.variant.cargo&cargoOf(m)&^v.placed != 0 { // a when block dropped what nothing else carries
-		return nil, sms.Refuse(sms.UnsupportedContent)
+	if c.sign != nil {
+		if err := c.sign(r, body, now); err != nil {
+			return nil, fmt.Errorf("%w: %w", &sms.Refusal{Cause: sms.Misconfigured, ByProvider: true}, err)
+		}
 	}
 	return &Exchange{Request: r, adapter: a, call: c, message: m, token: token}, nil
+}
+
+// build makes the request, without its signature, or says why this API cannot take the message.
+func (c *call) build(ctx context.Context, v *vars) (*http.Request, []byte, *sms.Refusal) {
+	r, body, err := c.request(ctx, v)
+	if err != nil {
+		return nil, nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
+	}
+	if c.variant.cargo&cargoOf(v.message)&^v.placed != 0 { // a when block dropped what nothing else carries
+		return nil, nil, sms.Refuse(sms.UnsupportedContent)
+	}
+	return r, body, nil
 }
 
 // choose takes the first variant that fits the message.
@@ -328,16 +339,17 @@ func (a *Adapter) choose(m *sms.Message) (*vars, *call, *sms.Refusal) {
 	return nil, nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 }
 
-func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
+// request makes a request that is not signed, and returns its body too.
+func (c *call) request(ctx context.Context, v *vars) (*http.Request, []byte, error) {
 	target := c.fixed
 	if target == nil {
 		path, ok := c.path.escaped(v, pathSegment)
 		if !ok {
-			return nil, errNotWritable
+			return nil, nil, errNotWritable
 		}
 		u, err := join(c.base, path)
 		if err != nil {
-			return nil, errNotWritable
+			return nil, nil, errNotWritable
 		}
 		if query := appendForm(nil, c.query, v); len(query) > 0 {
 			if u.RawQuery != "" {
@@ -358,18 +370,13 @@ func (c *call) request(ctx context.Context, v *vars) (*http.Request, error) {
 	}
 	body, err := c.encode(v, header)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	u := *target
 	r := c.blank.WithContext(ctx)
 	r.URL, r.Host, r.Header = &u, u.Host, header
 	setBody(r, body)
-	if c.sign != nil {
-		if err := c.sign(r, body, v.now); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
+	return r, body, nil
 }
 
 func (c *call) encode(v *vars, h http.Header) (body []byte, err error) {

@@ -48,7 +48,7 @@ func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 		if err != nil {
 			return c, err
 		}
-		if len(t) == 1 && t[0].fill != nil {
+		if len(t) == 1 && t[0].fill != nil && t[0].hole != tokenHole {
 			c.hole = t[0].fill
 			return c, nil
 		}

@@ -26,6 +26,7 @@ type Definition struct {
 	Options []Option
 
 	file     string
+	text     string
 	baseURL  template
 	numbers  numberForms
 	limit    limit
@@ -98,14 +99,30 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 		return nil, err
 	}
 	for _, v := range d.variants {
-		if _, found := v.outline.holds("sms.to"); !found {
-			return nil, v.at.fail("this request never says {sms.to}: nobody would get the message")
-		}
-		if v.cargo&textCargo == 0 {
-			return nil, v.at.fail("this request never says {sms.body}: the text would be lost")
+		if err := v.makesSense(); err != nil {
+			return nil, err
 		}
 	}
 	return d, nil
+}
+
+// makesSense refuses requests that would lose what matters, and replies that ask for what nothing finds.
+func (v *variant) makesSense() error {
+	switch r := &v.reply; {
+	case v.cargo&recipientCargo == 0:
+		return v.at.fail("this request never says {sms.to}: nobody would get the message")
+	case v.cargo&textCargo == 0:
+		return v.at.fail("this request never says {sms.body}: the text would be lost")
+	case v.cargo&allMedia == 0 && slices.ContainsFunc(v.when, func(c condition) bool { return c.media && !c.negated }):
+		return v.at.fail("this request is for pictures and never says {sms.media}")
+	case r.asks("id") && r.generated:
+		return v.at.fail("accepted asks for an id, but id generated says that there is none")
+	case r.asks("code") && len(r.code) == 0:
+		return v.at.fail("say where the code is that accepted and cause ask for: code PATH")
+	case r.asks("message") && len(r.message) == 0 && r.kind != textReply:
+		return v.at.fail("say where the message is that accepted and cause ask for: message PATH")
+	}
+	return nil
 }
 
 func parse(name, file string, firstLine int, source string) (*Definition, error) {
@@ -116,7 +133,7 @@ func parse(name, file string, firstLine int, source string) (*Definition, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, Verified: "unverified"}, used: make(map[string]bool)}
+	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, text: source, Verified: "unverified"}, used: make(map[string]bool)}
 	if err := p.parse(statements, place{file, firstLine}); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 
@@ -91,6 +92,13 @@ func (a *Adapter) Parts(m *sms.Message, most int) ([]*sms.Message, error) {
 	parts := make([]*sms.Message, len(texts))
 	for i, s := range texts {
 		parts[i] = partOf(m, i, s)
+		v, c, refusal := a.choose(parts[i])
+		if refusal == nil { // what cannot be written is found out before anything is sent
+			_, _, refusal = c.build(context.Background(), v)
+		}
+		if refusal != nil {
+			return nil, refusal
+		}
 		if i > 0 {
 			parts[i].ID = uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s %d", m.ID, i)).String()
 		}

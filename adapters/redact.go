@@ -39,7 +39,7 @@ func (a *Adapter) hide(secret string) {
 func quotations(s string) []string {
 	return []string{
 		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
-		base64.StdEncoding.EncodeToString([]byte(s)), string(text.AppendUTF16Hex(nil, s)),
+		strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="), string(text.AppendUTF16Hex(nil, s)),
 	}
 }
 
@@ -93,12 +93,12 @@ func oneLine(s string) string {
 }
 
 // numberLike finds what may be a telephone number in any writing.
-var numberLike = regexp.MustCompile(`[0-9][0-9 ().\-/]{5,}[0-9]`)
+var numberLike = regexp.MustCompile(`\p{Nd}(?:(?:[ ().\-/_·]|%2[089DdEeFf])*\p{Nd}){6,}`)
 
 // maskNumbers hides all but the first three and the last two digits of what may be a telephone number.
 func maskNumbers(s string) string {
 	return numberLike.ReplaceAllStringFunc(s, func(number string) string {
-		isDigit := func(r rune) bool { return r >= '0' && r <= '9' }
+		isDigit := unicode.IsDigit
 		count, at := 0, 0
 		for _, r := range number {
 			if isDigit(r) {
@@ -127,7 +127,7 @@ func (e *Exchange) quotesSecret(s string) bool {
 		return strings.Contains(view, secret) && (len(secret) >= window || holdsWords(view, secret))
 	}
 	for _, view := range views(s) {
-		if !e.token.Empty() && strings.Contains(view, strings.ToLower(e.token.Reveal())) ||
+		if !e.token.Empty() && slices.ContainsFunc(quotations(e.token.Reveal()), func(form string) bool { return holds(view, strings.ToLower(form)) }) ||
 			slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
 			return true
 		}
@@ -142,10 +142,10 @@ const window = 8
 // HTML, of which there is more than one way to write them.
 func views(s string) []string {
 	list := []string{strings.ToLower(s)}
-	if !strings.ContainsAny(s, `\&`) {
+	if !strings.ContainsAny(s, `\&%`) {
 		return list
 	}
-	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s)} {
+	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s), unescapePercent(s)} {
 		if plain != s {
 			list = append(list, strings.ToLower(plain))
 		}
@@ -155,6 +155,16 @@ func views(s string) []string {
 
 // jsonEscape finds the escapes of a JSON string, also in a text that is none as a whole.
 var jsonEscape = regexp.MustCompile(`(\\u[0-9A-Fa-f]{4})+|\\.`)
+
+// percentEscape finds the escapes of a URL.
+var percentEscape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+func unescapePercent(s string) string {
+	return percentEscape.ReplaceAllStringFunc(s, func(escape string) string {
+		b, _ := hex.DecodeString(escape[1:])
+		return string(b)
+	})
+}
 
 func unescapeJSON(s string) string {
 	return jsonEscape.ReplaceAllStringFunc(s, func(escape string) string {

@@ -299,6 +299,12 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	return &p, nil
 }
 
+// asks reports whether an accepted or cause line is about id, code or message.
+func (r *reply) asks(of string) bool {
+	return slices.ContainsFunc(r.accepted, func(p predicate) bool { return p.of == of }) ||
+		slices.ContainsFunc(r.causes, func(c causeRule) bool { return c.when != nil && c.when.of == of || of == "code" && len(c.codes) > 0 })
+}
+
 func (r *reply) parseCause(s *statement) error {
 	args := s.args()
 	if len(args) < 2 {

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -90,7 +91,7 @@ func awsV4(args []string) (signer, error) {
 	}
 	var source aws.CredentialsProvider = credentials.NewStaticCredentialsProvider(id, secret, session)
 	if id == "" {
-		source = aws.NewCredentialsCache(aws.CredentialsProviderFunc(machineCredentials))
+		source = aws.NewCredentialsCache(&machine{region: region})
 	}
 	v := v4.NewSigner()
 	return func(r *http.Request, body []byte, now time.Time) error {
@@ -112,12 +113,30 @@ func awsV4(args []string) (signer, error) {
 // errNoCredentials says that the machine has no credentials. The reason may quote what it has, so it is not told.
 var errNoCredentials = errors.New("no AWS credentials on this machine")
 
-func machineCredentials(ctx context.Context) (aws.Credentials, error) {
-	c, err := config.LoadDefaultConfig(ctx)
-	if err != nil {
-		return aws.Credentials{}, err
+// machine finds the credentials of the machine. That there are none is remembered for a while: to look for them takes
+// seconds.
+type machine struct {
+	region string
+	mu     sync.Mutex
+	again  time.Time
+}
+
+// Retrieve implements aws.CredentialsProvider.
+func (m *machine) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Now().Before(m.again) {
+		return aws.Credentials{}, errNoCredentials
 	}
-	return c.Credentials.Retrieve(ctx)
+	c, err := config.LoadDefaultConfig(ctx, config.WithRegion(m.region))
+	if err == nil {
+		var found aws.Credentials
+		if found, err = c.Credentials.Retrieve(ctx); err == nil {
+			return found, nil
+		}
+	}
+	m.again = time.Now().Add(30 * time.Second)
+	return aws.Credentials{}, err
 }
 
 // azureHMAC signs as Azure Communication Services ask for.

@@ -26,20 +26,24 @@ type part struct {
 	cargo cargo
 }
 
-// cargo is what of a message must not get lost on the way: bit n is its nth picture or file, the highest bit its text.
+// cargo is what of a message must not get lost on the way: bit n is its nth picture or file, the highest bits its text and
+// its recipient.
 type cargo uint64
 
 const (
-	textCargo cargo = 1 << 63
-	allMedia  cargo = textCargo - 1
+	maxMedia             = 62 // more than any message has
+	textCargo      cargo = 1 << 63
+	recipientCargo cargo = 1 << maxMedia
+	allMedia       cargo = recipientCargo - 1
 )
 
 // cargoOf is what a message carries.
 func cargoOf(m *sms.Message) (c cargo) {
+	c = recipientCargo
 	if !m.Body.Empty() {
-		c = textCargo
+		c |= textCargo
 	}
-	return c | 1<<min(len(m.Media), 63) - 1
+	return c | 1<<min(len(m.Media), maxMedia) - 1
 }
 
 // filler gives the value of a hole for one message.
@@ -179,8 +183,11 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 	}
 	if fill, ok := holes[name]; ok {
 		h := part{hole: name, fill: fill}
-		if strings.HasPrefix(name, "sms.body") {
+		switch {
+		case strings.HasPrefix(name, "sms.body"):
 			h.cargo = textCargo
+		case name == "sms.to":
+			h.cargo = recipientCargo
 		}
 		p.cargo |= h.cargo
 		return h, nil
@@ -190,7 +197,7 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 		return part{hole: name}, nil
 	}
 	if index, ok := strings.CutPrefix(name, mediaHole+"."); ok {
-		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < 63 {
+		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < maxMedia {
 			p.cargo |= 1 << n
 			return part{hole: name, cargo: 1 << n, fill: func(v *vars) string {
 				if n < len(v.message.Media) {

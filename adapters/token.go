@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -141,7 +143,11 @@ func (a *Adapter) NeedsToken() bool { return a.token != nil }
 
 // TokenRequest makes the request that fetches a token. Nothing of a message is in it.
 func (a *Adapter) TokenRequest(ctx context.Context, now time.Time) (*http.Request, error) {
-	return a.token.request(ctx, &vars{message: &sms.Message{}, now: now})
+	r, body, err := a.token.request(ctx, &vars{message: &sms.Message{}, now: now})
+	if err == nil && a.token.sign != nil {
+		err = a.token.sign(r, body, now)
+	}
+	return r, err
 }
 
 // ReadToken reads the reply to a token request. Without a token the receipt says why: nothing was sent, whatever went
@@ -151,16 +157,18 @@ func (a *Adapter) ReadToken(status int, header http.Header, body []byte, whole b
 	answer := answer{status, header, body, whole}
 	out := sms.Receipt{Adapter: a.Name, Status: status}
 	doc := c.reply.open(answer)
+	x := Exchange{adapter: a, message: &sms.Message{}}
 	if doc != nil && inRanges(c.reply.status, status) {
 		fits, _ := c.reply.accepts(doc, answer, &out)
-		if access := firstOf(doc, c.access); fits && access != "" {
+		access := firstOf(doc, c.access)
+		if fits && access != "" && !strings.ContainsFunc(access, unicode.IsControl) { // as a header can hold it
 			return Token{sms.Hide(access), lifetime(firstOf(doc, c.expires), now)}, out
 		}
+		x.token = sms.Hide(access)
 	}
 	if doc != nil {
 		c.reply.findWords(doc, answer, &out)
 	}
-	x := Exchange{adapter: a, message: &sms.Message{}}
 	out.Code = x.speakable(out.Code, 64)
 	out.Detail = "no token: " + x.speakable(out.Detail, 200)
 	switch {

@@ -3,12 +3,12 @@ package delivery
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -189,7 +189,7 @@ func unable(route Route, err error) sms.Receipt {
 func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, part *sms.Message, token sms.Hidden) sms.Receipt {
 	ctx, cancel := context.WithDeadline(ctx, d.until(end))
 	defer cancel()
-	var way progress
+	way := progress{stop: cancel}
 	x, err := route.Adapter.Prepare(httptrace.WithClientTrace(ctx, way.trace()), part, token, time.Now())
 	if err != nil {
 		return unable(route, err)
@@ -251,14 +251,22 @@ func readReply(reply *http.Response) (body []byte, whole bool) {
 }
 
 // progress records how far net/http came with a request. Its hooks run before RoundTrip returns.
-type progress struct{ asked, connected, http2 atomic.Bool }
+type progress struct {
+	asked, connected, http2 atomic.Bool
+	stop                    func()
+}
 
 func (p *progress) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn: func(string) { p.asked.Store(true) },
-		GotConn: func(info httptrace.GotConnInfo) {
+		GotConn: func(httptrace.GotConnInfo) {
+			if p.http2.Load() { // a second time, after the request went out
+				p.stop()
+			}
 			p.connected.Store(true)
-			if c, ok := info.Conn.(*tls.Conn); ok && c.ConnectionState().NegotiatedProtocol == "h2" {
+		},
+		WroteHeaderField: func(name string, _ []string) {
+			if strings.HasPrefix(name, ":") { // only HTTP/2 has these
 				p.http2.Store(true)
 			}
 		},
@@ -266,7 +274,7 @@ func (p *progress) trace() *httptrace.ClientTrace {
 }
 
 // repeat gives a body a second time, which net/http asks for when a kept connection died before anything was written. On
-// HTTP/2 it also asks after errors that may come late.
+// HTTP/2 it also asks after errors that may come late, and repeats requests without a body unasked.
 func (p *progress) repeat(again func() (io.ReadCloser, error)) (io.ReadCloser, error) {
 	if p.http2.Load() {
 		return nil, errNoRepeat
