@@ -138,8 +138,8 @@ func (e *Exchange) quotesSecret(s string) bool {
 // window is how many bytes of a text in a row are a quotation of it.
 const window = 8
 
-// views are the texts that a provider's words stand for, in lower case: as they are, and without the escapes of JSON and
-// HTML, of which there is more than one way to write them.
+// views are the texts that a provider's words stand for, in lower case: as they are, and without the escapes of JSON,
+// HTML and URLs, of which there is more than one way to write them.
 func views(s string) []string {
 	list := []string{strings.ToLower(s)}
 	if !strings.ContainsAny(s, `\&%`) {

@@ -135,7 +135,9 @@ func (m *machine) Retrieve(ctx context.Context) (aws.Credentials, error) {
 			return found, nil
 		}
 	}
-	m.again = time.Now().Add(30 * time.Second)
+	if ctx.Err() == nil { // or else the message was late, which says nothing of the machine
+		m.again = time.Now().Add(30 * time.Second)
+	}
 	return aws.Credentials{}, err
 }
 

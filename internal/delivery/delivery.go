@@ -108,13 +108,13 @@ func partly(r sms.Receipt, sent, parts int) sms.Receipt {
 	return r
 }
 
-// leastAttempt is the time that an attempt needs to have a chance. One that ends too early leaves a message whose fate is
+// leastAttempt is the time that an attempt needs to have a chance, half the budget if that is less. One that ends too early leaves a message whose fate is
 // unknown, where a refusal could have been told.
 const leastAttempt = 3 * time.Second
 
 // tooLate reports whether there is no time for another attempt.
 func (d *Deliverer) tooLate(end time.Time) bool {
-	return time.Until(end) < min(d.AttemptTimeout, leastAttempt)
+	return time.Until(end) < min(d.AttemptTimeout, d.Timeout/2, leastAttempt)
 }
 
 // sendPart sends a part of a message, or all of it. If the provider no longer takes a token that was kept, it is sent once
@@ -126,24 +126,27 @@ func (d *Deliverer) sendPart(ctx context.Context, end time.Time, route Route, m,
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	fetch := func(ctx context.Context) (adapters.Token, sms.Receipt) { return d.fetchToken(ctx, end, route) }
-	token, fresh, r := route.Tokens.get(ctx, fetch)
-	if token.Empty() {
-		return r
+	attempts := 0
+	for again := false; ; again = true {
+		token, fresh, r := route.Tokens.get(ctx, fetch)
+		switch {
+		case token.Empty():
+		case (fresh || again) && d.tooLate(end):
+			r = unable(route, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true})
+			r.Detail = "the time was spent on the token"
+		default:
+			r = d.attempt(ctx, end, route, m, part, token)
+		}
+		r.Attempts += attempts
+		if token.Empty() || r.Status != http.StatusUnauthorized || r.Outcome != sms.Refused {
+			return r
+		}
+		route.Tokens.drop(ctx, token, fresh || again, r)
+		if fresh || again {
+			return r
+		}
+		attempts = r.Attempts
 	}
-	r = d.attempt(ctx, end, route, m, part, token)
-	if r.Status != http.StatusUnauthorized || r.Outcome != sms.Refused {
-		return r
-	}
-	route.Tokens.drop(ctx, token)
-	if fresh {
-		return r
-	}
-	attempts := r.Attempts
-	if token, _, r = route.Tokens.get(ctx, fetch); !token.Empty() {
-		r = d.attempt(ctx, end, route, m, part, token)
-	}
-	r.Attempts += attempts
-	return r
 }
 
 // fetchToken asks the provider for a token.

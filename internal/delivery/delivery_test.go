@@ -385,23 +385,3 @@ func BenchmarkDeliver(b *testing.B) {
 		}
 	}
 }
-
-// Over HTTP/2 a body is given once: what net/http takes for an early error may come late.
-func TestNoRepeatOverHTTP2(t *testing.T) {
-	for _, http2 := range []bool{false, true} {
-		s := httptest.NewUnstartedServer(say(200, `{"id":"7"}`))
-		s.EnableHTTP2 = http2
-		s.StartTLS()
-		var again error
-		asks := roundTripper(func(r *http.Request) (*http.Response, error) {
-			reply, err := s.Client().Transport.RoundTrip(r)
-			_, again = r.GetBody()
-			return reply, err
-		})
-		d := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{route(t, "x", s.URL, asks)}}
-		if r := d.Deliver(t.Context(), message()); r.Outcome != sms.Accepted || (again != nil) != http2 {
-			t.Errorf("HTTP/2 %t: %s, asked for the body again: %v", http2, r.Outcome, again)
-		}
-		s.Close()
-	}
-}

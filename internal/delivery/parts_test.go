@@ -126,9 +126,9 @@ func TestParts(t *testing.T) {
 
 // A part that would have too little time is not begun.
 func TestPartsInTime(t *testing.T) {
-	s := &scripted{delay: 60 * time.Millisecond}
+	s := &scripted{delay: 170 * time.Millisecond}
 	p := serve(t, s.ServeHTTP)
-	d := &Deliverer{Timeout: 150 * time.Millisecond, AttemptTimeout: 100 * time.Millisecond, MaxParts: 10, Routes: []Route{narrowRoute(t, p.URL)}}
+	d := &Deliverer{Timeout: 300 * time.Millisecond, AttemptTimeout: 250 * time.Millisecond, MaxParts: 10, Routes: []Route{narrowRoute(t, p.URL)}}
 	m := message()
 	m.Body = sms.Hide("Hello dear old friend")
 	if r := d.Deliver(t.Context(), m); r.Refusal == nil || r.Refusal.Error() != "unknown.partly" || r.Attempts != 1 || p.count.Load() != 1 {
@@ -139,12 +139,12 @@ func TestPartsInTime(t *testing.T) {
 // A refusal is not turned into an unknown outcome by a next attempt that cannot end in time.
 func TestNoAttemptTooLate(t *testing.T) {
 	first := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		<-time.After(60 * time.Millisecond)
+		<-time.After(170 * time.Millisecond)
 		w.WriteHeader(429)
 	})
 	second := serve(t, say(200, `{"id":"7"}`))
 	d := deliverer(t, first.URL, second.URL)
-	d.Timeout, d.AttemptTimeout = 150*time.Millisecond, 100*time.Millisecond
+	d.Timeout, d.AttemptTimeout = 300*time.Millisecond, 250*time.Millisecond
 	if r := d.Deliver(t.Context(), message()); r.Cause() != sms.Busy || second.count.Load() != 0 {
 		t.Errorf("%s %s, the second has %d", r.Outcome, r.Cause(), second.count.Load())
 	}

@@ -21,8 +21,9 @@ type Tokens struct {
 	slot    chan struct{} // held by whoever reads or writes what follows
 	secret  sms.Hidden
 	renew   time.Time // when the token is fetched anew
+	expires time.Time // until when it serves if there is no new one
 	failure sms.Receipt
-	retry   time.Time // until when the failure counts
+	retry   time.Time // until when nothing is fetched after a failure
 }
 
 // NewTokens makes an empty store.
@@ -50,34 +51,50 @@ func (t *Tokens) get(ctx context.Context, fetch func(context.Context) (adapters.
 	}
 	defer func() { <-t.slot }()
 	now := time.Now()
+	kept, pausing := !t.secret.Empty() && now.Before(t.expires), now.Before(t.retry)
 	switch {
-	case !t.secret.Empty() && now.Before(t.renew):
+	case kept && (pausing || now.Before(t.renew)):
 		return t.secret, false, sms.Receipt{}
-	case now.Before(t.retry):
+	case pausing:
 		return sms.Hidden{}, false, t.failure
 	}
 	token, r := fetch(ctx)
 	if token.Secret.Empty() {
-		pause := pauseAfterFailure
-		if r.Cause() == sms.Misconfigured {
-			pause = pauseAfterRefusal
+		if end, ok := ctx.Deadline(); !ok || time.Now().Before(end) { // or else it was this message that was late
+			t.remember(r)
 		}
-		t.failure, t.retry = r, time.Now().Add(max(pause, min(r.RetryAfter, pauseAfterRefusal)))
-		t.failure.Attempts = 0
+		if kept {
+			return t.secret, false, sms.Receipt{}
+		}
 		return sms.Hidden{}, false, r
 	}
-	margin := min(time.Minute, token.Lifetime/4)
-	t.secret, t.renew, t.retry = token.Secret, now.Add(token.Lifetime-margin), time.Time{}
+	t.secret, t.expires, t.retry = token.Secret, now.Add(token.Lifetime), time.Time{}
+	t.renew = t.expires.Add(-min(time.Minute, token.Lifetime/4))
 	return t.secret, true, sms.Receipt{}
 }
 
-// drop forgets a token that the provider no longer takes.
-func (t *Tokens) drop(ctx context.Context, secret sms.Hidden) {
+// remember makes the next messages fail at once for a while. It is called with the slot held.
+func (t *Tokens) remember(failure sms.Receipt) {
+	pause := pauseAfterFailure
+	if failure.Cause() == sms.Misconfigured {
+		pause = pauseAfterRefusal
+	}
+	t.failure, t.retry = failure, time.Now().Add(max(pause, min(failure.RetryAfter, pauseAfterRefusal)))
+	t.failure.Attempts = 0
+}
+
+// drop forgets a token that the provider did not take. If it was a new one, the next would fare no better, so that is
+// remembered as a failure.
+func (t *Tokens) drop(ctx context.Context, secret sms.Hidden, fresh bool, r sms.Receipt) {
 	if t.hold(ctx) != nil {
 		return
 	}
 	defer func() { <-t.slot }()
-	if t.secret.Reveal() == secret.Reveal() {
-		t.secret = sms.Hidden{}
+	if t.secret.Reveal() != secret.Reveal() {
+		return
+	}
+	t.secret = sms.Hidden{}
+	if fresh && r.Cause() == sms.Misconfigured {
+		t.remember(r)
 	}
 }

@@ -127,6 +127,70 @@ func TestTokenIsRenewed(t *testing.T) {
 		if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Misconfigured || r.Attempts != 2 || b.refused != 2 || b.issued != 9 {
 			t.Errorf("%s after %d attempts, %d refused, token %d", r.Cause(), r.Attempts, b.refused, b.issued)
 		}
+		for range 20 {
+			if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Misconfigured || r.Attempts != 0 {
+				t.Errorf("new tokens are void: %s after %d attempts", r.Cause(), r.Attempts)
+			}
+		}
+		if b.refused != 2 || b.issued != 9 {
+			t.Errorf("new tokens are void: %d messages refused, token %d", b.refused, b.issued)
+		}
+		d.Routes[0].Transport = b
+		time.Sleep(pauseAfterRefusal)
+		if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+			t.Errorf("after the pause: %s", r.Cause())
+		}
+	})
+}
+
+// A token that cannot be renewed serves until it expires.
+func TestTokenServesToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bank{lifetime: 3600}
+		d := b.deliverer(t)
+		d.Deliver(context.Background(), message())
+		asked := 0
+		d.Routes[0].Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path == "/token" {
+				asked++
+				return nil, errors.New("down")
+			}
+			return b.RoundTrip(r)
+		})
+		time.Sleep(3550 * time.Second)
+		for range 20 {
+			if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+				t.Fatalf("before its end: %s", r.Cause())
+			}
+		}
+		if asked != 1 {
+			t.Errorf("a new token was asked for %d times", asked)
+		}
+		time.Sleep(50 * time.Second)
+		if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Unavailable || b.taken != 21 {
+			t.Errorf("after its end: %s, %d taken", r.Cause(), b.taken)
+		}
+	})
+}
+
+// A message that had little time left does not make the others fail, and is not begun with too little of it.
+func TestTokenLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bank{lifetime: 3600, slow: 4 * time.Second}
+		hurried, patient := b.deliverer(t), b.deliverer(t)
+		hurried.Routes[0].Tokens = patient.Routes[0].Tokens
+		hurried.Timeout = 2 * time.Second
+		if r := hurried.Deliver(context.Background(), message()); r.Cause() != sms.Unavailable {
+			t.Errorf("too late for a token: %s", r.Cause())
+		}
+		if r := patient.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+			t.Errorf("the next: %s", r.Cause())
+		}
+		late := b.deliverer(t)
+		late.Timeout = 6 * time.Second
+		if r := late.Deliver(context.Background(), message()); r.Outcome != sms.Refused || r.Cause() != sms.Unavailable || b.taken != 1 {
+			t.Errorf("the token took too long: %s %s, %d taken", r.Outcome, r.Cause(), b.taken)
+		}
 	})
 }
 
