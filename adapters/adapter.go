@@ -43,6 +43,31 @@ type Adapter struct {
 // HasBaseURL reports whether a definition names its host; otherwise the operator has to.
 func (d *Definition) HasBaseURL() bool { return len(d.baseURL) > 0 }
 
+// Credentials are the options that signatures are made with. Where they are optional, the credentials of the machine take
+// their place.
+func (d *Definition) Credentials() (names []string) {
+	signatures := make([]*signature, 0, len(d.variants)+1)
+	for _, v := range d.variants {
+		signatures = append(signatures, v.sign)
+	}
+	if d.token != nil {
+		signatures = append(signatures, d.token.sign)
+	}
+	for _, s := range signatures {
+		if s == nil {
+			continue
+		}
+		for _, arg := range s.args[:signers[s.scheme].least] {
+			for _, o := range d.Options {
+				if _, named := arg.holds("option." + o.Name); named && !slices.Contains(names, o.Name) {
+					names = append(names, o.Name)
+				}
+			}
+		}
+	}
+	return names
+}
+
 // Account tells accounts apart: adapters of the same definition, base URL and options have the same.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 

@@ -1,17 +1,16 @@
 package adapters
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"html"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -28,18 +27,10 @@ func (a *Adapter) hide(secret string) {
 	if secret == "" {
 		return
 	}
-	for _, form := range quotations(secret) {
+	for _, form := range text.Quotations(secret) {
 		if form = strings.ToLower(form); !slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return h.Reveal() == form }) {
 			a.secrets = append(a.secrets, sms.Hide(form))
 		}
-	}
-}
-
-// quotations are the forms in which others write a text: as it is, as URLs and forms, as pages, and encoded.
-func quotations(s string) []string {
-	return []string{
-		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
-		strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="), string(text.AppendUTF16Hex(nil, s)),
 	}
 }
 
@@ -92,21 +83,18 @@ func oneLine(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-// numberLike finds what may be a telephone number in any writing.
-var numberLike = regexp.MustCompile(`\p{Nd}(?:(?:[ ().\-/_·]|%2[089DdEeFf])*\p{Nd}){6,}`)
-
 // maskNumbers hides all but the first three and the last two digits of what may be a telephone number.
 func maskNumbers(s string) string {
-	return numberLike.ReplaceAllStringFunc(s, func(number string) string {
+	return number.Like.ReplaceAllStringFunc(s, func(found string) string {
 		isDigit := unicode.IsDigit
 		count, at := 0, 0
-		for _, r := range number {
+		for _, r := range found {
 			if isDigit(r) {
 				count++
 			}
 		}
 		if count < 7 {
-			return number
+			return found
 		}
 		return strings.Map(func(r rune) rune {
 			if !isDigit(r) {
@@ -116,19 +104,22 @@ func maskNumbers(s string) string {
 				return r
 			}
 			return '•'
-		}, number)
+		}, found)
 	})
 }
 
-// quotesSecret reports whether s holds a secret of the adapter in any form. A short one has to stand alone: its letters
-// are in many words.
-func (e *Exchange) quotesSecret(s string) bool {
+// quotesSecret reports whether s holds the token or a secret of the adapter.
+func (e *Exchange) quotesSecret(s string) bool { return e.adapter.Quotes(s, e.token) }
+
+// Quotes reports whether s holds a secret of the adapter, or the token, in any form. A short one has to stand alone: its
+// letters are in many words.
+func (a *Adapter) Quotes(s string, token sms.Hidden) bool {
 	holds := func(view, secret string) bool {
 		return strings.Contains(view, secret) && (len(secret) >= window || holdsWords(view, secret))
 	}
 	for _, view := range views(s) {
-		if !e.token.Empty() && slices.ContainsFunc(quotations(e.token.Reveal()), func(form string) bool { return holds(view, strings.ToLower(form)) }) ||
-			slices.ContainsFunc(e.adapter.secrets, func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
+		if !token.Empty() && slices.ContainsFunc(text.Quotations(token.Reveal()), func(form string) bool { return holds(view, strings.ToLower(form)) }) ||
+			slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
 			return true
 		}
 	}
@@ -189,7 +180,7 @@ func (e *Exchange) quotesText(s string) bool {
 			windows[view[i:i+window]] = true
 		}
 	}
-	for _, form := range quotations(body) {
+	for _, form := range text.Quotations(body) {
 		form = strings.ToLower(form)
 		if len(form) < window && slices.ContainsFunc(all, func(view string) bool { return holdsWords(view, form) }) {
 			return true

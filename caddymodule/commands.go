@@ -124,17 +124,8 @@ func recordCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var x *recording.Exchange
-			if live {
-				x, err = account.RecordLive(context.Background(), f.text, http.DefaultTransport)
-			} else {
-				x, err = recordFile(account, f.text, status, mediaType, reply, cmd.InOrStdin())
-			}
-			if err != nil {
-				return err
-			}
 			to := cmd.OutOrStdout()
-			if out != "" {
+			if out != "" { // before a message is sent
 				file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 				if err != nil {
 					return err
@@ -142,8 +133,20 @@ func recordCommand() *cobra.Command {
 				defer file.Close()
 				to = file
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "The definition reads this reply as: %s %s\n", x.Receipt.Outcome, x.Receipt.Cause)
-			return x.Write(to)
+			var x *recording.Exchange
+			if live {
+				x, err = account.RecordLive(context.Background(), f.text, http.DefaultTransport)
+			} else {
+				x, err = recordFile(account, f.text, status, mediaType, reply, cmd.InOrStdin())
+			}
+			if err == nil {
+				fmt.Fprintf(cmd.ErrOrStderr(), "The definition reads this reply as: %s %s\n", x.Receipt.Outcome, x.Receipt.Cause)
+				err = x.Write(to)
+			}
+			if err != nil && out != "" {
+				os.Remove(out)
+			}
+			return err
 		},
 	}
 	f.add(cmd)

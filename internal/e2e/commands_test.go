@@ -119,7 +119,7 @@ func TestTryAndRecord(t *testing.T) {
 	if err := json.Unmarshal(recorded, &x); err != nil || x.Receipt.Outcome != "accepted" || x.Receipt.ID != "SM1" {
 		t.Errorf("%v: %+v", err, x)
 	}
-	if _, err := in(t, dir, env, "acrobits-sms", "record", "main", "--live", "--to", "2125550123", "--out", file); err == nil {
-		t.Error("a recorded exchange is overwritten")
+	if _, err := in(t, dir, env, "acrobits-sms", "record", "main", "--live", "--to", "2125550123", "--out", file); err == nil || len(p.take()) != 0 {
+		t.Error("a recorded exchange is overwritten, or a message sent for nothing")
 	}
 }

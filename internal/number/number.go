@@ -2,6 +2,7 @@
 package number
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -12,6 +13,9 @@ import (
 
 // maxLength is longer than any number or SIP address that an app sends.
 const maxLength = 128
+
+// Like finds what may be a telephone number in the words of others, in any writing.
+var Like = regexp.MustCompile(`\p{Nd}(?:(?:[ ().\-/_·]|%2[089DdEeFf])*\p{Nd}){6,}`)
 
 // KnownRegion reports whether a region is a two-letter code that telephone numbers are known for, such as US.
 func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }

@@ -14,8 +14,12 @@ import (
 	"strings"
 )
 
-// MessageID is our id of a recorded message.
-const MessageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
+// What a recorded message has of its own: our id of it, when it came, and from whom.
+const (
+	MessageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
+	Received  = 1795500000 // seconds since 1970
+	User      = "johndow"
+)
 
 // Exchange is one message, the request that it becomes, and what the provider's reply means.
 type Exchange struct {

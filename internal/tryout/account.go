@@ -4,6 +4,7 @@ package tryout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,13 +72,18 @@ func (m *masks) mask(name string) string {
 // reveal writes the names where the masks are.
 func (m *masks) reveal(s string) string { return strings.NewReplacer(m.of...).Replace(s) }
 
+// needed are the options that get a stand-in if they have no value. A signature's are among them, or the credentials of
+// this machine would take their place.
+func (a *Account) needed(o adapters.Option) bool {
+	return !o.Optional || slices.Contains(a.Definition.Credentials(), o.Name)
+}
+
 // bind makes the adapter with masks for secrets and for what is missing.
 func (a *Account) bind(m *masks) (*adapters.Adapter, error) {
 	options := make(map[string]string)
 	for _, o := range a.Definition.Options {
 		value := a.Options[o.Name]
-		switch {
-		case o.Secret && (value != "" || !o.Optional), value == "" && !o.Optional:
+		if value != "" && o.Secret || value == "" && a.needed(o) {
 			value = m.mask(o.Name)
 		}
 		options[o.Name] = value

@@ -3,12 +3,10 @@ package tryout
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
@@ -17,21 +15,17 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// What is recorded instead of real numbers, tokens and hosts.
-const (
-	fictionalFrom  = "+15550001111"
-	fictionalTo    = "+15551231234"
-	fictionalToken = "fictional-token"
-	fictionalBase  = "https://sms.example.com"
-)
-
 // Record makes the exchange of a text and a reply that the provider gave to it.
 func (a *Account) Record(t Text, reply recording.Reply) (*recording.Exchange, error) {
 	m, err := a.message(t)
 	if err != nil {
 		return nil, err
 	}
-	return a.exchange(m, t, &recording.Exchange{Reply: &reply}, "")
+	x := &recording.Exchange{Reply: &reply}
+	if err := newDisguise(a, m, sms.Hidden{}, nil).hide(x); err != nil {
+		return nil, err
+	}
+	return x, a.complete(x, m, t, false)
 }
 
 // RecordLive sends one real message, once, and makes the exchange of it and of what the provider says.
@@ -55,29 +49,27 @@ func (a *Account) RecordLive(ctx context.Context, t Text, transport http.RoundTr
 		return nil, fmt.Errorf("no reply from the provider: %s (%s)", r.Cause(), r.Detail)
 	}
 	last := line.passed[len(line.passed)-1]
-	x, access := &recording.Exchange{Request: last.request, Reply: &last.reply}, ""
+	x, token := &recording.Exchange{Reply: &last}, sms.Hidden{}
 	if adapter.NeedsToken() {
 		first := line.passed[0]
-		token, _ := adapter.ReadToken(first.reply.Status, first.reply.Header(), []byte(first.reply.Body), true, time.Now())
-		access = token.Secret.Reveal()
-		x.Token = &recording.Token{Request: first.request, Reply: first.reply, Access: access, Lifetime: token.Lifetime.Seconds()}
-		if len(line.passed) == 1 { // there was no token, so no message was sent
-			x.Request, x.Reply = nil, nil
+		access, _ := adapter.ReadToken(first.Status, first.Header(), []byte(first.Body), true, time.Now())
+		x.Token, token = &recording.Token{Reply: first}, access.Secret
+		if !m.Begun {
+			x.Reply = nil
+		} else if len(line.passed) == 1 {
+			return nil, errors.New("the message was sent, but no reply came: whether it is on its way is not known")
 		}
 	}
-	return a.exchange(m, t, x, access)
+	if err := newDisguise(a, m, token, adapter).hide(x); err != nil {
+		return nil, err
+	}
+	return x, a.complete(x, m, t, true)
 }
 
-// passed is a request and its reply.
-type passed struct {
-	request *recording.Request
-	reply   recording.Reply
-}
-
-// tap keeps what passes.
+// tap keeps the replies that pass.
 type tap struct {
 	http.RoundTripper
-	passed []passed
+	passed []recording.Reply
 }
 
 // body is a copy in memory with the original's Close.
@@ -87,21 +79,13 @@ type body struct {
 }
 
 func (p *tap) RoundTrip(r *http.Request) (*http.Response, error) {
-	sent, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	request, err := recording.Of(r, sent)
-	if err != nil {
-		return nil, err
-	}
-	r.Body = body{bytes.NewReader(sent), r.Body}
 	reply, err := p.RoundTripper.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(reply.Body, adapters.MaxReply))
+	text, err := io.ReadAll(io.LimitReader(reply.Body, adapters.MaxReply+1))
 	if err != nil {
+		reply.Body.Close()
 		return nil, err
 	}
 	reply.Body = body{bytes.NewReader(text), reply.Body}
@@ -111,112 +95,51 @@ func (p *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 			recorded.Headers[name] = v
 		}
 	}
-	p.passed = append(p.passed, passed{request, recorded})
+	p.passed = append(p.passed, recorded)
 	return reply, nil
 }
 
-// exchange completes what was recorded: fictional options and numbers stand in it instead of the real ones, and the
-// receipt is what the definition reads out of the reply.
-func (a *Account) exchange(m *sms.Message, t Text, x *recording.Exchange, access string) (*recording.Exchange, error) {
+// complete adds to replies without anything private what a fictional account would have sent, and what the definition
+// reads out of them.
+func (a *Account) complete(x *recording.Exchange, real *sms.Message, t Text, requests bool) error {
 	x.Source = "recorded " + time.Now().Format(time.DateOnly) + "; compare the request with the provider's documents"
-	x.Message = recording.Message{From: m.From.Value, To: m.To.Value, Body: t.Body, Media: t.Media}
-	x.Options, x.BaseURL = a.Options, a.BaseURL
-	for _, r := range []*recording.Request{x.Request, tokenRequest(x)} {
-		dropSignature(r)
+	x.Message = recording.Message{From: fictionalNumber(real.From, fictionalFrom), To: fictionalNumber(real.To, fictionalTo), Body: t.Body, Media: t.Media}
+	x.Options = a.fictionalOptions()
+	if a.BaseURL != "" || !a.Definition.HasBaseURL() {
+		x.BaseURL = fictionalBase
 	}
-	clean, err := a.disguise(x, m, access)
-	if err != nil {
-		return nil, err
-	}
-	if a.Definition.HasBaseURL() && a.BaseURL == "" {
-		clean.BaseURL = ""
-	}
-	return clean, a.judge(clean)
-}
-
-func tokenRequest(x *recording.Exchange) *recording.Request {
-	if x.Token == nil {
-		return nil
-	}
-	return x.Token.Request
-}
-
-// dropSignature drops what signs a request: it cannot be compared, and is made of the secret and the time.
-func dropSignature(r *recording.Request) {
-	if r == nil || r.Headers["X-Amz-Date"]+r.Headers["X-Ms-Date"] == "" {
-		return
-	}
-	for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Ms-Date", "X-Ms-Content-Sha256"} {
-		delete(r.Headers, name)
-	}
-}
-
-// disguise replaces everything that belongs to the account and the people.
-func (a *Account) disguise(x *recording.Exchange, m *sms.Message, access string) (*recording.Exchange, error) {
-	var pairs []string
-	replace := func(old, with string) {
-		if len(old) > 3 {
-			quoted, _ := json.Marshal(old) // as the text of the exchange has it
-			pairs = append(pairs, strings.Trim(string(quoted), `"`), with, old, with)
-		}
-	}
-	for _, o := range a.Definition.Options {
-		with := "fictional-" + strings.ReplaceAll(o.Name, "_", "-")
-		if _, err := base64.StdEncoding.DecodeString(a.Options[o.Name]); err == nil && o.Secret && len(a.Options[o.Name]) > 16 {
-			with = base64.StdEncoding.EncodeToString([]byte(with)) // some keys have to be base64
-		}
-		replace(a.Options[o.Name], with)
-	}
-	replace(access, fictionalToken)
-	replace(m.ID, recording.MessageID)
-	replace(strings.ReplaceAll(m.ID, "-", ""), strings.ReplaceAll(recording.MessageID, "-", ""))
-	replace(strings.TrimSuffix(a.BaseURL, "/"), fictionalBase)
-	for real, with := range map[sms.Number]string{m.To: fictionalTo, m.From: fictionalFrom} {
-		if real.Kind == sms.Phone {
-			replace(real.Value, with)
-			replace(real.Value[1:], with[1:])
-			if national, ok := strings.CutPrefix(real.Value, "+1"); ok {
-				replace(national, with[2:])
-			}
-		}
-	}
-	hide := strings.NewReplacer(pairs...)
-	for _, r := range []*recording.Request{x.Request, tokenRequest(x)} {
-		if r == nil {
-			continue
-		}
-		if encoded, ok := strings.CutPrefix(r.Headers["Authorization"], "Basic "); ok {
-			if pair, err := base64.StdEncoding.DecodeString(encoded); err == nil {
-				r.Headers["Authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(hide.Replace(string(pair))))
-			}
-		}
-	}
-	var text bytes.Buffer
-	if err := x.Write(&text); err != nil {
-		return nil, err
-	}
-	clean, err := recording.Read([]byte(hide.Replace(text.String())))
-	return &clean, err
-}
-
-// judge reads the reply with the definition.
-func (a *Account) judge(x *recording.Exchange) error {
 	adapter, err := a.Definition.Bind("", x.BaseURL, x.Options)
 	if err != nil {
 		return err
 	}
+	m, err := a.message(Text{x.Message.From, x.Message.To, x.Message.Body, x.Message.Media})
+	if err != nil {
+		return err
+	}
+	m.ID, m.User, m.Received = recording.MessageID, recording.User, time.Unix(recording.Received, 0)
 	var r sms.Receipt
-	if x.Reply == nil {
-		_, r = adapter.ReadToken(x.Token.Reply.Status, x.Token.Reply.Header(), []byte(x.Token.Reply.Body), true, time.Now())
-	} else {
-		m, err := a.message(Text{x.Message.From, x.Message.To, x.Message.Body, x.Message.Media})
+	if x.Token != nil {
+		var token adapters.Token
+		reply := x.Token.Reply
+		token, r = adapter.ReadToken(reply.Status, reply.Header(), []byte(reply.Body), true, time.Now())
+		x.Token.Access, x.Token.Lifetime = token.Secret.Reveal(), token.Lifetime.Seconds()
+		sent, err := adapter.TokenRequest(context.Background(), m.Received)
 		if err != nil {
 			return err
 		}
-		m.ID = recording.MessageID
-		sent, err := adapter.Prepare(context.Background(), m, sms.Hide(fictionalToken), time.Now())
+		if x.Token.Request, err = written(sent, false); err != nil {
+			return err
+		}
+	}
+	if x.Reply != nil {
+		sent, err := adapter.Prepare(context.Background(), m, sms.Hide(fictionalToken), m.Received)
 		if err != nil {
 			return explain(err)
+		}
+		if requests {
+			if x.Request, err = written(sent.Request, sent.Signed()); err != nil {
+				return err
+			}
 		}
 		r = sent.Read(x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true)
 	}
@@ -228,4 +151,19 @@ func (a *Account) judge(x *recording.Exchange) error {
 		x.Receipt.ID = "own"
 	}
 	return nil
+}
+
+// written is a request as it is recorded. What signs it is dropped: it is made of the time.
+func written(r *http.Request, signed bool) (*recording.Request, error) {
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	out, err := recording.Of(r, text)
+	if err == nil && signed {
+		for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Ms-Date", "X-Ms-Content-Sha256"} {
+			delete(out.Headers, name)
+		}
+	}
+	return out, err
 }

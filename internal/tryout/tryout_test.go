@@ -3,9 +3,11 @@ package tryout
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -40,6 +42,7 @@ func TestShow(t *testing.T) {
 		"kannel":      {map[string]string{"username": "u", "password": "canary-secret"}, true, []string{`"$BASE_URL"'/cgi-bin/sendsms?username=u&password='"$PASSWORD"'&from=`}},
 		"ringcentral": {nil, false, []string{"# the token", "assertion=$JWT", "Authorization: Bearer $TOKEN\n"}},
 		"azure":       {map[string]string{"resource": "demo", "access_key": base64.StdEncoding.EncodeToString([]byte("canary-secret-key"))}, false, []string{"https://demo.communication.azure.com/sms", "Authorization: " + signature}},
+		"aws_sns":     {map[string]string{"region": "us-east-1"}, false, []string{"https://sns.us-east-1.amazonaws.com/", "Authorization: " + signature}},
 		"voipms":      {nil, true, []string{`--form-string 'api_password='"$API_PASSWORD"`, `--form-string 'message=It'\''s $HOME & "more"'`}},
 	} {
 		var out bytes.Buffer
@@ -73,22 +76,23 @@ func TestRecordLive(t *testing.T) {
 	count, owner := 0, ""
 	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/restapi/oauth/token" {
-			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600}`)
+			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600,"refresh_token":"canary-token-for-later","scope":"SMS Faxes"}`)
 			return
 		}
 		count++
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Set-Cookie", "canary=1")
 		w.WriteHeader(map[bool]int{true: 201, false: 200}[strings.Contains(r.URL.Path, "Messages.json")])
-		_, _ = io.WriteString(w, `{"sid":"SM123","id":4711,"status":"queued","account":"`+owner+`","to":"+12125550123","from":"15550002222","national":"2125550123"}`)
+		_, _ = io.WriteString(w, `{"sid":"SM123","writings":"`+strings.ReplaceAll(owner, "/", `\/`)+" "+url.QueryEscape(owner)+" "+base64.StdEncoding.EncodeToString([]byte(owner))+" "+hex.EncodeToString([]byte(owner))+r.Header.Get("Authorization")+
+			`","pretty":"(212) 555-0123 or 00 1 212-555-0123","other":"+442079460000","id":4711,"status":"queued","account":"`+owner+`","to":"+12125550123","from":"15550002222","national":"2125550123"}`)
 	}))
 	defer p.Close()
 	for name, options := range map[string]map[string]string{
-		"twilio":      {"account_sid": "canary-account", "auth_token": "canary-secret"},
-		"ringcentral": {"client_id": "canary-client", "client_secret": "canary-secret", "jwt": "canary-jwt"},
-		"aws_sns":     {"region": "us-east-1", "access_key_id": "canary-id", "secret_access_key": "canary-secret"},
+		"twilio":      {"account_sid": "canary/account+1", "auth_token": "canary-secret"},
+		"ringcentral": {"client_id": "canary-clients", "client_secret": "canary-secret", "jwt": "canary-jwt"},
+		"aws_sns":     {"region": "us-east-1", "access_key_id": "canary", "secret_access_key": "canary-secret"},
 	} {
-		count, owner = 0, options["account_sid"]
+		count, owner = 0, options["account_sid"]+options["client_id"]+options["secret_access_key"]
 		a := account(t, name, options)
 		a.BaseURL = p.URL
 		x, err := a.RecordLive(t.Context(), hello, http.DefaultTransport)
@@ -101,7 +105,7 @@ func TestRecordLive(t *testing.T) {
 			t.Error(err)
 		}
 		text := out.String()
-		for _, private := range []string{"canary", "2125550123", "5550002222", strings.TrimPrefix(p.URL, "http://"), base64.StdEncoding.EncodeToString([]byte("canary"))[:8]} {
+		for _, private := range []string{"canary", hex.EncodeToString([]byte("canary")), "2125550123", "555-0123", "7946", "5550002222", strings.TrimPrefix(p.URL, "http://"), base64.StdEncoding.EncodeToString([]byte("canary"))[:8]} {
 			if strings.Contains(text, private) {
 				t.Errorf("%s: %s is recorded:\n%s", name, private, text)
 			}
@@ -119,6 +123,59 @@ func TestRecordLive(t *testing.T) {
 	}
 }
 
+// A reply with a secret that cannot be replaced is not recorded, and what became of a message is said as it is.
+func TestRecordRefuses(t *testing.T) {
+	var answer http.HandlerFunc
+	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/oauth/token") {
+			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600}`)
+			return
+		}
+		answer(w, r)
+	}))
+	defer p.Close()
+	twilio := map[string]string{"account_sid": "canary-account", "auth_token": "canary-secret"}
+	ringcentral := map[string]string{"client_id": "canary-client", "client_secret": "canary-secret", "jwt": "canary-jwt"}
+	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for name, c := range map[string]struct {
+		adapter string
+		options map[string]string
+		answer  http.HandlerFunc
+		want    string
+	}{
+		"mixed writing": {"twilio", twilio, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"sid":"SM1","of":"can\u0061ry-secret"}`)
+		}, "holds a secret"},
+		"no reply":      {"twilio", twilio, hangUp, "no reply from the provider: unknown"},
+		"after a token": {"ringcentral", ringcentral, hangUp, "the message was sent, but no reply came"},
+	} {
+		answer = c.answer
+		a := account(t, c.adapter, c.options)
+		a.BaseURL = p.URL
+		if x, err := a.RecordLive(t.Context(), hello, &http.Transport{DisableKeepAlives: true}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v %+v", name, err, x)
+		}
+	}
+}
+
+// A reply of an account of which nothing is known needs no options; short secrets and senders are replaced too.
+func TestRecordWithoutOptions(t *testing.T) {
+	x, err := account(t, "azure", nil).Record(hello, recording.Reply{Status: 202, Body: `{"value":[{"messageId":"7","httpStatusCode":202,"successful":true}]}`})
+	if err != nil || x.Receipt.Outcome != "accepted" || len(x.Options) == 0 {
+		t.Errorf("%v %+v", err, x)
+	}
+	a := account(t, "kannel", map[string]string{"username": "bob", "password": "p"})
+	x, err = a.Record(Text{From: "Private", To: "+442079460123", Body: "x"}, recording.Reply{Status: 403, Body: `{"user":"bob","pass":"p","from":"Private","to":"020 7946 0123"}`})
+	if err != nil || x.Message.From != "Example" || !strings.HasPrefix(x.Message.To, "+44") {
+		t.Errorf("%v %+v", err, x)
+	}
+	for _, private := range []string{"bob", `"p"`, "Private", "7946"} {
+		if strings.Contains(x.Reply.Body, private) {
+			t.Errorf("%s is recorded: %s", private, x.Reply.Body)
+		}
+	}
+}
+
 func TestRecordReply(t *testing.T) {
 	a := account(t, "twilio", map[string]string{"account_sid": "canary-account"})
 	a.Options["auth_token"] = "canary-secret"
@@ -127,7 +184,7 @@ func TestRecordReply(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := recording.Receipt{Outcome: "refused", Cause: "invalid_recipient", Code: "21211"}
-	if x.Receipt != want || x.Request != nil || x.Reply.Body != `{"code":21211,"message":"The number +15551231234 of fictional-account-sid is not valid"}` {
+	if x.Receipt != want || x.Request != nil || x.Reply.Body != `{"code":21211,"message":"The number +15551231234 of fictionalaccountsid0 is not valid"}` {
 		t.Errorf("%+v %+v", x.Receipt, x.Reply)
 	}
 }
