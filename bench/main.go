@@ -47,6 +47,9 @@ func main() {
 	}
 }
 
+// limits are those that always apply, but wide enough for the messages of a bench.
+const limits = "limit user 1000000 messages per minute\nlimit user 1000000 segments per day\nlimit site 1000000 segments per day\n"
+
 func run(caddy string, pairs, requests int) error {
 	mock := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -55,7 +58,7 @@ func run(caddy string, pairs, requests int) error {
 		_, _ = io.WriteString(w, twilioReply)
 	}))
 	defer mock.Close()
-	handler, err := start(caddy, "acrobits_sms {\nuser johndow {\npassword {env.PASSWORD}\nfrom +15550001111\n}\ndefault_region US\n"+
+	handler, err := start(caddy, "acrobits_sms {\nuser johndow {\npassword {env.PASSWORD}\nfrom +15550001111\n}\ndefault_region US\n"+limits+
 		"adapter twilio {\nbase_url "+mock.URL+"\naccount_sid AC1\nauth_token {env.TOKEN}\n}\n}")
 	if err != nil {
 		return err

@@ -3,11 +3,15 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // message takes a request through all that is ours and costs anything: decode, number, build request, read reply, reply.
@@ -22,6 +26,9 @@ func (s *site) message(t testing.TB, r *http.Request) {
 	}
 	m := &sms.Message{
 		ID: "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10", To: to, From: sms.Number{Value: "+15550001111", Kind: sms.Phone}, Body: request.Body,
+	}
+	if over := s.counters.Take(wide, limit.Use{User: "johndow", Country: destination.Country(to, "US"), Segments: text.Segments(m.Body.Reveal())}, time.Now()); over != nil {
+		t.Fatal(over.Rule)
 	}
 	parts, err := s.deliverer.Routes[0].Adapter.Parts(m, 10)
 	if err != nil || len(parts) != 1 {
@@ -38,6 +45,13 @@ func (s *site) message(t testing.TB, r *http.Request) {
 	if err := s.replier.Accept(discard{}, request.Form, receipt.ID); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wide are the default limits, wide enough for a benchmark.
+var wide = []limit.Rule{
+	{Scope: limit.User, Unit: limit.Messages, Period: limit.Minute, Most: math.MaxInt32},
+	{Scope: limit.User, Unit: limit.Segments, Period: limit.Day, Most: math.MaxInt32},
+	{Scope: limit.Site, Unit: limit.Segments, Period: limit.Day, Most: math.MaxInt32},
 }
 
 var (

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 )
 
@@ -44,6 +45,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		allow <destinations...>
 //		deny  <destinations...>
 //		lockout off|<count> <window>
+//		limit off
+//		limit user|sender|country|site <count> messages|segments per minute|hour|day|month [<time zone>]
 //		stealth
 //
 //		adapter <name> [as <instance>] {
@@ -71,7 +74,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		access_log
 //	}
 //
-// user, allow, deny, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
+// user, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -82,7 +85,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
-		case "user", "allow", "deny", "lockout", "stealth", "adapter", "define", "param", "sentence":
+		case "user", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
 				return d.Errf("%s appears twice", word)
@@ -107,6 +110,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 		case "lockout":
 			h.Lockout, err = unmarshalLockout(d)
+		case "limit":
+			err = h.unmarshalLimit(d)
 		case "stealth":
 			h.Stealth, err = true, none(d)
 		case "allow":
@@ -181,7 +186,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "default_region", "allow", "deny", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "default_region", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -242,6 +247,21 @@ func unmarshalLockout(d *caddyfile.Dispenser) (*Lockout, error) {
 		}
 	}
 	return nil, d.Err("write: lockout off, or: lockout COUNT WINDOW, such as lockout 10 5m")
+}
+
+// unmarshalLimit reads a limit line.
+func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
+	if h.Limits == nil {
+		h.Limits = new(Limits)
+	}
+	args := d.RemainingArgs()
+	if len(args) == 1 && args[0] == "off" {
+		h.Limits.Off = true
+		return nil
+	}
+	_, err := limit.Parse(args)
+	h.Limits.Rules = append(h.Limits.Rules, strings.Join(args, " "))
+	return wrap(d, err)
 }
 
 var userWords = []string{"password", "token", "from", "allow", "deny"}

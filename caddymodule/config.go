@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
@@ -146,6 +147,39 @@ type Lockout struct {
 
 	// Window is that of the failures, and how long a network is locked out the first time.
 	Window caddy.Duration `json:"window,omitempty"`
+}
+
+// Limits are how much may be sent.
+type Limits struct {
+	// Off drops the default rules.
+	Off bool `json:"off,omitempty"`
+
+	// Rules take the place of the default ones that count the same, or are added to them. Each is written as
+	// `SCOPE COUNT UNIT per PERIOD`, such as `user 30 messages per minute` or `site 10000 segments per day
+	// Europe/Berlin`. Scopes are `user`, `sender`, `country` (of the recipient) and `site`, units are `messages` and
+	// `segments`, periods are `minute` and `hour`, which refill steadily, and `day` and `month` of the calendar, in UTC
+	// unless a time zone follows.
+	Rules []string `json:"rules,omitempty"`
+}
+
+// rules reads the rules that are in force.
+func (l *Limits) rules() ([]limit.Rule, error) {
+	if l == nil {
+		return limit.Default, nil
+	}
+	base := limit.Default
+	if l.Off {
+		base = nil
+	}
+	var own []limit.Rule
+	for _, line := range l.Rules {
+		r, err := limit.Parse(strings.Fields(line))
+		if err != nil {
+			return nil, fmt.Errorf("limit: %w", err)
+		}
+		own = append(own, r)
+	}
+	return limit.Merge(base, own), nil
 }
 
 // Adapter is a way out: a definition with the options of an account.

@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
@@ -69,6 +70,11 @@ type Handler struct {
 	// first 64 bits of an IPv6 address) within 5 minutes lock it out, for as long and then for twice as long each time,
 	// up to an hour.
 	Lockout *Lockout `json:"lockout,omitempty"`
+
+	// Limits are how much may be sent. Default: 30 messages a minute and 1,000 segments a day for each user, 10,000
+	// segments a day for all together. What was counted survives a reload, for as long as the first adapter's account
+	// stays the same.
+	Limits *Limits `json:"limits,omitempty"`
 
 	// Stealth answers those who do not prove who they are with an empty 404, as if nothing was here.
 	Stealth bool `json:"stealth,omitempty"`
@@ -125,7 +131,9 @@ type Handler struct {
 	users     users.Users
 	policy    *destination.Policy
 	guard     *lockout.Guard // nil if nobody is locked out
-	step      time.Duration  // in which answers to wrong credentials leave
+	limits    []limit.Rule
+	counters  *limit.Counters
+	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
 	taken     []func() error // releases what this handler shares with others
@@ -147,7 +155,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.hinted = new(sync.Map)
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery,
+		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionLimits,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -271,6 +279,17 @@ func (h *Handler) provisionLockout() error {
 		settings = lockout.Settings{Count: l.Count, Window: time.Duration(l.Window)}
 	}
 	h.guard = take(h, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
+	return nil
+}
+
+// counters hold what was sent, over reloads too, by the account that pays for it.
+var counters = caddy.NewUsagePool()
+
+func (h *Handler) provisionLimits(caddy.Context) (err error) {
+	if h.limits, err = h.Limits.rules(); err != nil {
+		return err
+	}
+	h.counters = take(h, counters, h.deliverer.Routes[0].Adapter.Account(), limit.NewCounters)
 	return nil
 }
 

@@ -889,3 +889,45 @@ func TestStealth(t *testing.T) {
 		t.Errorf("a user: %d", w.Code)
 	}
 }
+
+// Too much is refused before a provider is asked, with the time to wait; a reload changes nothing; a rule changes with it.
+func TestLimits(t *testing.T) {
+	p := newProvider(t)
+	p.say(201, `{"sid":"SM1"}`)
+	tell := func(s *site, body string) (int, string, string) {
+		w := s.send(t, get(credential+"to=5551231234&body="+body))
+		return w.Code, w.Header().Get("Retry-After"), read(t, w).Message
+	}
+	for range 30 {
+		if status, _, message := tell(p.site(t, ""), "hi"); status != 200 { // as over reloads
+			t.Fatalf("%d %s", status, message)
+		}
+	}
+	for i, block := range []string{"", "limit user 29 messages per minute", "limit country 7 messages per day"} {
+		status, wait, message := tell(p.site(t, block), "hi")
+		if status != 429 || wait == "" || message != "Too many messages. Try again in 1 min." {
+			t.Errorf("%d: %d %q %q", i, status, wait, message)
+		}
+	}
+	if n := p.count.Load(); n != 30 {
+		t.Errorf("the provider has %d messages", n)
+	}
+	off := p.site(t, "limit off")
+	for range 40 {
+		if status, _, _ := tell(off, "hi"); status != 200 {
+			t.Fatalf("limit off: %d", status)
+		}
+	}
+	long := strings.Repeat("a", 400)
+	if status, wait, message := tell(p.site(t, "limit off\nlimit user 2 segments per hour"), long); status != 413 || wait != "" || message != "The message is too long: 3 segments, at most 2" {
+		t.Errorf("what never fits: %d %q %q", status, wait, message)
+	}
+	for _, want := range []int{200, 429} {
+		if status, _, _ := tell(p.site(t, "limit off\nlimit country 3 segments per month"), long); status != want {
+			t.Errorf("segments: %d, want %d", status, want)
+		}
+	}
+	if _, err := provision(t, demo+"adapter sandbox\nlimit user many messages per day"); err == nil || !strings.Contains(err.Error(), "from 1 to 1000000") {
+		t.Error(err)
+	}
+}

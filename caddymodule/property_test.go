@@ -97,7 +97,7 @@ func TestTruth(t *testing.T) {
 	p.answer = m.ServeHTTP
 	adapter := "adapter twilio%s {\nbase_url " + p.URL + "\naccount_sid AC1\nauth_token the-auth-token\n}\n"
 	two := strings.Replace(demo, "password other-password", "password other-password\nfrom +15550007777", 1)
-	s := newSite(t, two+fmt.Sprintf(adapter, "")+fmt.Sprintf(adapter, " as second")+"attempt_timeout 25ms")
+	s := newSite(t, two+fmt.Sprintf(adapter, "")+fmt.Sprintf(adapter, " as second")+"attempt_timeout 25ms\nlimit off")
 	said := map[int]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		m.next = []whim{drawWhim(t, "first"), drawWhim(t, "second")}

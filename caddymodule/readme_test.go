@@ -46,6 +46,7 @@ var advice = map[sms.Cause]string{
 
 // exact is the same for the more exact sentences.
 var exact = map[string]string{
+	"limited.over_limit":                      "The user waits. The event line names the limit; `limit` changes it.",
 	"limited.locked_out":                      "The user waits, and corrects the password. `lockout` changes it.",
 	"destination_not_allowed.country":         "Add the country to `allow`, if it is meant to be reached.",
 	"destination_not_allowed.kind":            "Add the kind to `allow`, if it is meant to be reached.",

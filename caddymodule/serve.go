@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +17,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
 
@@ -34,7 +38,9 @@ type exchange struct {
 	user    *users.User
 	claimed string // the name of a user whose credential was wrong
 	message sms.Message
-	replied replied
+	// exceeded is the limit that the message would break, if it does.
+	exceeded string
+	replied  replied
 }
 
 // replied says how far the reply has come.
@@ -133,7 +139,8 @@ func (x *exchange) classify() (err error) {
 	return err
 }
 
-// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there.
+// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there, and
+// so much.
 func (x *exchange) admit() error {
 	if x.kind != sendmessage.Text {
 		return nil
@@ -171,7 +178,28 @@ func (x *exchange) admit() error {
 	if refusal := policy.Check(m.To, m.From, x.DefaultRegion); refusal != nil {
 		return refusal
 	}
-	return nil
+	return x.count()
+}
+
+// count takes the message off what may still be sent.
+func (x *exchange) count() error {
+	if len(x.limits) == 0 {
+		return nil
+	}
+	m := &x.message
+	over := x.counters.Take(x.limits, limit.Use{
+		User: m.User, Sender: m.From.Value, Country: destination.Country(m.To, x.DefaultRegion), Segments: text.Segments(m.Body.Reveal()),
+	}, time.Now())
+	if over == nil {
+		return nil
+	}
+	x.exceeded = over.Rule.String()
+	if over.Wait == 0 {
+		return sms.RefuseAs(sms.TooLong, sms.TextTooLong, "length", strconv.Itoa(text.Segments(m.Body.Reveal())), "unit", "segments", "limit", strconv.Itoa(over.Rule.Most))
+	}
+	refusal := sms.RefuseAs(sms.Limited, sms.OverLimit, "minutes", strconv.Itoa(int((over.Wait+time.Minute-1)/time.Minute)))
+	refusal.RetryAfter = over.Wait
+	return refusal
 }
 
 func (x *exchange) deliver() sms.Receipt {
@@ -289,6 +317,7 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok && x.user == nil {
 		add("client_ip", ip)
 	}
+	add("limit", x.exceeded)
 	add("from", masked(x.message.From))
 	add("to", masked(x.message.To))
 	add("adapter", r.Adapter)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nyaruka/phonenumbers"
+
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -130,5 +132,36 @@ func BenchmarkCheck(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Check(to, from, "US")
+	}
+}
+
+// What is split by hand is what libphonenumber's parser makes of it.
+func TestSplit(t *testing.T) {
+	count := 0
+	for region := range phonenumbers.GetSupportedRegions() {
+		for kind := phonenumbers.FIXED_LINE; kind <= phonenumbers.VOICEMAIL; kind++ {
+			example := phonenumbers.GetExampleNumberForType(region, kind)
+			if example == nil {
+				continue
+			}
+			count++
+			e164 := phonenumbers.Format(example, phonenumbers.E164)
+			want, err := phonenumbers.Parse(e164, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, ok := split(e164); !ok || got.GetCountryCode() != want.GetCountryCode() || got.GetNationalNumber() != want.GetNationalNumber() ||
+				got.GetItalianLeadingZero() != want.GetItalianLeadingZero() || got.GetNumberOfLeadingZeros() != want.GetNumberOfLeadingZeros() {
+				t.Errorf("%s: %v, want %v", e164, got, want)
+			}
+		}
+	}
+	if count < 500 {
+		t.Errorf("%d examples", count)
+	}
+	for _, not := range []string{"", "+", "+1", "+0123456", "+49x", "12345"} {
+		if got, ok := split(not); ok {
+			t.Errorf("%q: %v", not, got)
+		}
 	}
 }

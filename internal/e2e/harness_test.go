@@ -340,6 +340,7 @@ func twilio(site, url, before, more string) string {
 			from +15550001111
 		}
 		default_region US
+		limit off
 		adapter twilio {
 			account_sid AC1
 			auth_token {env.TOKEN}

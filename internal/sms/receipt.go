@@ -92,6 +92,7 @@ const (
 	CompressedRequest  Variant = "compressed_request"
 	NoCredential       Variant = "no_credential"
 	LockedOut          Variant = "locked_out"
+	OverLimit          Variant = "over_limit"
 	UnknownContent     Variant = "unknown_content"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
@@ -119,6 +120,7 @@ var variants = map[sentenceKey]string{
 	{TooLong, RequestTooLarge}:                  "The request is too large, at most {limit} bytes",
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
 	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
+	{Limited, OverLimit}:                        "Too many messages. Try again in {minutes} min.",
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",

@@ -1,0 +1,267 @@
+// Package limit bounds how much is sent: the endpoint spends somebody's money.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+)
+
+// Scope is what a rule counts together.
+type Scope uint8
+
+// The scopes.
+const (
+	User    Scope = iota
+	Sender        // the number or ID that a message is sent from
+	Country       // that of the recipient
+	Site          // all that an account of a provider pays for
+)
+
+// Unit is what a rule counts.
+type Unit uint8
+
+// The units. A message of a user is one message, in however many parts it is sent.
+const (
+	Messages Unit = iota
+	Segments
+)
+
+// Period is the time for which a rule counts.
+type Period uint8
+
+// The periods. Minutes and hours are windows that refill steadily; days and months are those of the calendar.
+const (
+	Minute Period = iota
+	Hour
+	Day
+	Month
+)
+
+var (
+	scopeNames  = []string{"user", "sender", "country", "site"}
+	unitNames   = []string{"messages", "segments"}
+	periodNames = []string{"minute", "hour", "day", "month"}
+)
+
+// Rule is how much may be sent.
+type Rule struct {
+	Scope  Scope
+	Unit   Unit
+	Period Period
+	Most   int
+	// Zone is where days and months begin and end, nil for UTC.
+	Zone *time.Location
+}
+
+// Default are the rules where the operator says nothing.
+var Default = []Rule{
+	{Scope: User, Unit: Messages, Period: Minute, Most: 30},
+	{Scope: User, Unit: Segments, Period: Day, Most: 1000},
+	{Scope: Site, Unit: Segments, Period: Day, Most: 10_000},
+}
+
+// most bounds the number of a rule, so that its windows are counted exactly.
+const most = 1_000_000
+
+// errUsage says how a rule is written.
+var errUsage = errors.New("write a limit such as: user 30 messages per minute, or: site 10000 segments per day Europe/Berlin; " +
+	"it is for a user, sender, country or the site, in messages or segments, per minute, hour, day or month")
+
+// Parse reads a rule: SCOPE COUNT UNIT per PERIOD [ZONE]. A zone is a name of the IANA database, for days and months.
+func Parse(words []string) (Rule, error) {
+	var r Rule
+	if len(words) < 5 || len(words) > 6 || words[3] != "per" {
+		return r, errUsage
+	}
+	scope, unit, period := slices.Index(scopeNames, words[0]), slices.Index(unitNames, words[2]), slices.Index(periodNames, words[4])
+	if scope < 0 || unit < 0 || period < 0 {
+		return r, errUsage
+	}
+	count, err := strconv.Atoi(words[1])
+	if err != nil || count < 1 || count > most {
+		return r, fmt.Errorf("a limit is a number from 1 to %d, not %q", most, words[1])
+	}
+	r = Rule{Scope: Scope(scope), Unit: Unit(unit), Period: Period(period), Most: count}
+	if len(words) == 6 {
+		if r.Period < Day {
+			return r, errors.New("only days and months have a time zone")
+		}
+		if r.Zone, err = time.LoadLocation(words[5]); err != nil {
+			return r, fmt.Errorf("%q is not a time zone; write a name such as Europe/Berlin", words[5])
+		}
+	}
+	return r, nil
+}
+
+// String writes a rule as Parse reads it.
+func (r Rule) String() string {
+	s := fmt.Sprintf("%s %d %s per %s", scopeNames[r.Scope], r.Most, unitNames[r.Unit], periodNames[r.Period])
+	if r.Zone != nil {
+		s += " " + r.Zone.String()
+	}
+	return s
+}
+
+// Merge puts rules in the place of the base's that count the same, and adds the others.
+func Merge(base, rules []Rule) []Rule {
+	merged := slices.Clone(base)
+	for _, r := range rules {
+		same := func(other Rule) bool { return other.counts() == r.counts() }
+		if i := slices.IndexFunc(merged, same); i >= 0 {
+			merged[i] = r
+		} else {
+			merged = append(merged, r)
+		}
+	}
+	return merged
+}
+
+// counts is what a rule counts, however much of it may be.
+func (r Rule) counts() Rule { return Rule{Scope: r.Scope, Unit: r.Unit, Period: r.Period} }
+
+// Use is what a message takes.
+type Use struct {
+	User, Sender, Country string
+	Segments              int
+}
+
+func (u Use) of(r Rule) (who string, amount int) {
+	switch r.Scope {
+	case User:
+		who = u.User
+	case Sender:
+		who = u.Sender
+	case Country:
+		who = u.Country
+	}
+	if amount = 1; r.Unit == Segments {
+		amount = max(u.Segments, 1)
+	}
+	return who, amount
+}
+
+// Exceeded says which rule a message would break.
+type Exceeded struct {
+	Rule Rule
+	// Wait is after how long it would not, 0 if it always would.
+	Wait time.Duration
+}
+
+// size bounds what is counted: that many users, senders and countries at least, each for each rule.
+const size = 1 << 16
+
+// Counters hold what was sent. They are safe for concurrent use, and outlive the rules: a changed rule goes on with what
+// was counted.
+type Counters struct {
+	mu     sync.Mutex
+	counts *recent.Table[key, *counter]
+}
+
+// key is whose messages are counted, and how.
+type key struct {
+	rule Rule // without its number and zone
+	who  string
+}
+
+// counter is how much was sent. A window counts in time: full is when it will have been refilled. A calendar counts the
+// amount since the period began.
+type counter struct {
+	full   time.Time
+	since  time.Time
+	amount int
+}
+
+// NewCounters makes counters that have seen nothing.
+func NewCounters() *Counters {
+	return &Counters{counts: recent.NewTable[key, *counter](size)}
+}
+
+// Take counts a message, or reports the rule that it would break for the longest and counts nothing.
+func (c *Counters) Take(rules []Rule, u Use, now time.Time) *Exceeded {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var worst *Exceeded
+	for _, commit := range []bool{false, true} {
+		for _, r := range rules {
+			who, amount := u.of(r)
+			if who == "" && r.Scope != Site {
+				continue // no sender is known
+			}
+			wait, ok := c.counter(r, who).take(r, amount, now, commit)
+			if !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
+				worst = &Exceeded{r, wait}
+			}
+		}
+		if worst != nil {
+			return worst
+		}
+	}
+	return nil
+}
+
+func (c *Counters) counter(r Rule, who string) *counter {
+	k := key{r.counts(), who}
+	n, ok := c.counts.Get(k)
+	if !ok {
+		n = new(counter)
+		c.counts.Put(k, n)
+	}
+	return n
+}
+
+// take reports whether the rule allows the amount now, and counts it if it is to commit.
+func (n *counter) take(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
+	if amount > r.Most {
+		return 0, false
+	}
+	if r.Period >= Day {
+		return n.takeOfCalendar(r, amount, now, commit)
+	}
+	length := time.Minute
+	if r.Period == Hour {
+		length = time.Hour
+	}
+	// Rounded up, so that a full window holds exactly as many as the rule says.
+	each := (length + time.Duration(r.Most) - 1) / time.Duration(r.Most)
+	full := n.full
+	if full.Before(now) {
+		full = now
+	}
+	full = full.Add(time.Duration(amount) * each)
+	if over := full.Sub(now) - time.Duration(r.Most)*each; over > 0 {
+		return over, false
+	}
+	if commit {
+		n.full = full
+	}
+	return 0, true
+}
+
+func (n *counter) takeOfCalendar(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
+	zone := r.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	year, month, day := now.In(zone).Date()
+	begin, end := time.Date(year, month, day, 0, 0, 0, 0, zone), time.Date(year, month, day+1, 0, 0, 0, 0, zone)
+	if r.Period == Month {
+		begin, end = time.Date(year, month, 1, 0, 0, 0, 0, zone), time.Date(year, month+1, 1, 0, 0, 0, 0, zone)
+	}
+	since, counted := n.since, n.amount
+	if begin.After(since) { // a clock that is set back begins nothing
+		since, counted = begin, 0
+	}
+	if counted+amount > r.Most {
+		return end.Sub(now), false
+	}
+	if commit {
+		n.since, n.amount = since, counted+amount
+	}
+	return 0, true
+}
