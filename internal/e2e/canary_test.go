@@ -97,6 +97,7 @@ https://127.0.0.1:%[2]s {
 			from +15550001111
 		}
 		default_region US
+		limit off
 		attempt_timeout 300ms
 		max_size 20000
 		%[7]s
@@ -111,6 +112,7 @@ https://127.0.0.1:%[2]s {
 			token {env.TOKEN}
 		}
 		default_region US
+		limit off
 		path /path/{token}/{to}/{body}
 		adapter twilio {
 			account_sid AC1

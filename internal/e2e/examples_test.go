@@ -136,7 +136,7 @@ func checkRedaction(t *testing.T, file string, env ...string) {
 // Validating a configuration asks nobody anything.
 func TestValidateOffline(t *testing.T) {
 	p := newProvider(t).plain()
-	file := write(t, "Caddyfile", options+site("http", freeAddress(t))+" {\nbind 127.0.0.1\nacrobits_sms {\nuser x {\npassword {env.PASSWORD}\n}\nadapter twilio {\naccount_sid AC1\nauth_token {env.PASSWORD}\nbase_url "+p.URL+
+	file := write(t, "Caddyfile", options+site("http", freeAddress(t))+" {\nbind 127.0.0.1\nacrobits_sms {\ndefault_region US\nuser x {\npassword {env.PASSWORD}\n}\nadapter twilio {\naccount_sid AC1\nauth_token {env.PASSWORD}\nbase_url "+p.URL+
 		"\n}\nadapter ringcentral {\nclient_id a\nclient_secret {env.PASSWORD}\njwt {env.PASSWORD}\nbase_url "+p.URL+"\n}\nadapter aws_sns {\nregion us-east-1\nbase_url "+p.URL+"\n}\n}\n}\n")
 	if out, err := command(t, []string{"PASSWORD=correct horse battery"}, "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
 		t.Fatal(out)

@@ -76,7 +76,7 @@ func TestProvisionOnce(t *testing.T) {
 
 // Provisioning all adapters takes at most a tenth of what caddy validate takes for a site that has them all.
 func TestStartWithEveryAdapter(t *testing.T) {
-	file := write(t, "Caddyfile", options+"http://127.0.0.1:9001 {\n\tacrobits_sms {\n\t\tuser x {\n\t\t\tpassword {env.VALUE}\n\t\t}\n"+everyAdapter(t)+"\t}\n}\n")
+	file := write(t, "Caddyfile", options+"http://127.0.0.1:9001 {\n\tacrobits_sms {\n\t\tdefault_region US\n\t\tuser x {\n\t\t\tpassword {env.VALUE}\n\t\t}\n"+everyAdapter(t)+"\t}\n}\n")
 	env := []string{"VALUE=" + value}
 	var reading, provisioning []float64
 	for range 9 {
