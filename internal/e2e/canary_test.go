@@ -98,6 +98,7 @@ https://127.0.0.1:%[2]s {
 		}
 		default_region US
 		limit off
+		lockout off
 		attempt_timeout 300ms
 		max_size 20000
 		%[7]s
@@ -113,6 +114,7 @@ https://127.0.0.1:%[2]s {
 		}
 		default_region US
 		limit off
+		lockout off
 		path /path/{token}/{to}/{body}
 		adapter twilio {
 			account_sid AC1
