@@ -41,6 +41,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			allow    <destinations...>
 //			deny     <destinations...>
 //		}
+//		users <source> ...
 //		default_region <country>
 //		allow <destinations...>
 //		deny  <destinations...>
@@ -74,7 +75,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		access_log
 //	}
 //
-// user, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
+// user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	if d.NextArg() {
@@ -85,7 +86,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
-		case "user", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "param", "sentence":
+		case "user", "users", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
 				return d.Errf("%s appears twice", word)
@@ -98,6 +99,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			var later check
 			later, err = h.unmarshalUser(d)
 			checks = append(checks, later)
+		case "users":
+			err = h.unmarshalUsers(d)
 		case "adapter":
 			var later check
 			later, err = h.unmarshalAdapter(d)
@@ -186,7 +189,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "default_region", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -411,6 +414,20 @@ func (h *Handler) unmarshalDefine(d *caddyfile.Dispenser) error {
 	default:
 		return d.Err("write: define NAME { … }, or: define NAME FILE")
 	}
+	return nil
+}
+
+// unmarshalUsers reads a users line, for a guest.
+func (h *Handler) unmarshalUsers(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("write: users file PATH")
+	}
+	source := d.Val()
+	guest, err := caddyfile.UnmarshalModule(d, "http.acrobits_sms.users."+source)
+	if err != nil {
+		return err
+	}
+	h.Directories = append(h.Directories, caddyconfig.JSONModuleObject(guest, "source", source, nil))
 	return nil
 }
 

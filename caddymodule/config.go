@@ -39,50 +39,29 @@ type User struct {
 	Deny  []string `json:"deny,omitempty"`
 }
 
-// account resolves the placeholders. The resolved secrets stay out of the exported fields, which Caddy prints.
-func (u *User) account(repl *caddy.Replacer, region string, site *destination.Policy, log *zap.Logger) (users.Account, error) {
-	name, err := resolve(repl, u.Name)
-	if err != nil {
-		return users.Account{}, err
-	}
-	account := users.Account{User: users.User{Name: name}}
-	secrets := func(kind string, list []string) (resolved []string, err error) {
-		for _, s := range list {
-			secret, err := resolve(repl, s)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", kind, err)
-			}
-			hash := strings.HasPrefix(secret, "$2") || strings.HasPrefix(secret, "$argon2id$")
-			if isLiteral(s) && !hash {
-				log.Warn(literalSecret, zap.String("user", name), zap.String("option", kind))
-			}
-			if !hash && weak(secret) {
-				log.Warn("a secret is easy to guess", zap.String("user", name), zap.String("option", kind))
-			}
-			resolved = append(resolved, secret)
+// account makes the account of a user whose placeholders are resolved, and names the options whose secrets are weak.
+func (u *User) account(region string, site *destination.Policy) (account users.Account, weakOptions []string, err error) {
+	account = users.Account{User: users.User{Name: u.Name}, Passwords: u.Passwords, Tokens: u.Tokens}
+	for _, secret := range u.Passwords {
+		if !isHash(secret) && weak(secret) {
+			weakOptions = append(weakOptions, "password")
 		}
-		return resolved, nil
 	}
-	if account.Passwords, err = secrets("password", u.Passwords); err != nil {
-		return account, err
-	}
-	if account.Tokens, err = secrets("token", u.Tokens); err != nil {
-		return account, err
+	for _, secret := range u.Tokens {
+		if weak(secret) {
+			weakOptions = append(weakOptions, "token")
+		}
 	}
 	for _, s := range u.From {
-		resolved, err := resolve(repl, s)
+		n, err := sender(s, region)
 		if err != nil {
-			return account, fmt.Errorf("from: %w", err)
-		}
-		n, err := sender(resolved, region)
-		if err != nil {
-			return account, err
+			return account, nil, err
 		}
 		account.Numbers = append(account.Numbers, n)
 	}
 	own, err := destination.Parse(u.Allow, u.Deny)
 	if err != nil {
-		return account, err
+		return account, nil, err
 	}
 	policy := site
 	if !own.Empty() {
@@ -91,9 +70,41 @@ func (u *User) account(repl *caddy.Replacer, region string, site *destination.Po
 	}
 	isPhone := func(n sms.Number) bool { return n.Kind == sms.Phone }
 	if region == "" && !policy.AllowsAny() && !slices.ContainsFunc(account.Numbers, isPhone) {
-		return account, errors.New("it is not known to which country it may send: write default_region, from with a telephone number, or allow")
+		return account, nil, errors.New("it is not known to which country it may send: write default_region, from with a telephone number, or allow")
 	}
-	return account, nil
+	return account, weakOptions, nil
+}
+
+// resolved is the user with what placeholders stand for. The resolved secrets stay out of the configuration, which Caddy
+// prints.
+func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
+	out := &User{Allow: u.Allow, Deny: u.Deny}
+	var err error
+	if out.Name, err = resolve(repl, u.Name); err != nil {
+		return nil, err
+	}
+	for _, list := range []struct {
+		option    string
+		from      []string
+		to        *[]string
+		areSecret bool
+	}{{"password", u.Passwords, &out.Passwords, true}, {"token", u.Tokens, &out.Tokens, true}, {"from", u.From, &out.From, false}} {
+		for _, s := range list.from {
+			value, err := resolve(repl, s)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", list.option, err)
+			}
+			if list.areSecret && isLiteral(s) && !isHash(value) {
+				log.Warn(literalSecret, zap.String("user", out.Name), zap.String("option", list.option))
+			}
+			*list.to = append(*list.to, value)
+		}
+	}
+	return out, nil
+}
+
+func isHash(secret string) bool {
+	return strings.HasPrefix(secret, "$2") || strings.HasPrefix(secret, "$argon2id$")
 }
 
 // sender reads a number of a user.

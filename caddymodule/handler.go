@@ -58,6 +58,9 @@ type Handler struct {
 	// Without it such numbers are refused.
 	DefaultRegion string `json:"default_region,omitempty"`
 
+	// Directories are where further users are. They are asked after Users, in turn.
+	Directories []json.RawMessage `json:"directories,omitempty" caddy:"namespace=http.acrobits_sms.users inline_key=source"`
+
 	// Allow are destinations beside the country of the sender's number, which is always allowed unless denied: countries
 	// such as `US`, `all`, beginnings of numbers such as `+4420`, and kinds of numbers that are refused otherwise:
 	// `premium`, `shared_cost`, `satellite`, `personal`, `short_codes`. Emergency numbers are always refused.
@@ -138,7 +141,7 @@ type Handler struct {
 	deliverer *delivery.Deliverer
 	taken     []func() error // releases what this handler shares with others
 	phrases   *phrases
-	hinted    *sync.Map // which hints were logged already, a bit each, by user
+	hinted    *sync.Map // which hints were logged already, a bit each, by the user's name
 	logger    *zap.Logger
 }
 
@@ -212,35 +215,72 @@ func parseForm(s string) (sendmessage.Form, error) {
 	return form, nil
 }
 
-func (h *Handler) provisionUsers(caddy.Context) error {
-	if len(h.Users) == 0 {
+func (h *Handler) provisionUsers(ctx caddy.Context) error {
+	if len(h.Users)+len(h.Directories) == 0 {
 		return errors.New("nobody may send: write user NAME { password … }")
 	}
 	var err error
 	if h.policy, err = destination.Parse(h.Allow, h.Deny); err != nil {
 		return err
 	}
+	read := func(u *User) (users.Account, []string, error) { return u.account(h.DefaultRegion, h.policy) }
+	var chain users.Chain
+	if len(h.Users) > 0 {
+		list, err := h.ownUsers(read)
+		if err != nil {
+			return err
+		}
+		chain = append(chain, list)
+	}
+	guests, err := ctx.LoadModule(h, "Directories")
+	if err != nil {
+		return err
+	}
+	for _, guest := range guests.([]any) {
+		d, ok := guest.(directory)
+		if !ok {
+			return fmt.Errorf("users: %T knows no users", guest)
+		}
+		opened, err := d.open(read)
+		if err != nil {
+			return err
+		}
+		chain = append(chain, opened)
+	}
+	if h.users = chain; len(chain) == 1 {
+		h.users = chain[0]
+	}
+	return h.provisionLockout()
+}
+
+const unevenHashes = "the password hashes differ in number or cost, so that it can be measured which names exist"
+
+// ownUsers are those of the configuration itself.
+func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*users.List, error) {
 	repl := caddy.NewReplacer()
 	var accounts []users.Account
 	for _, u := range h.Users {
 		if u == nil {
-			return errNull
+			return nil, errNull
 		}
-		account, err := u.account(repl, h.DefaultRegion, h.policy, h.logger)
+		resolved, err := u.resolved(repl, h.logger)
 		if err != nil {
-			return fmt.Errorf("user %s: %w", u.Name, err)
+			return nil, fmt.Errorf("user %s: %w", u.Name, err)
+		}
+		account, weak, err := read(resolved)
+		if err != nil {
+			return nil, fmt.Errorf("user %s: %w", u.Name, err)
+		}
+		for _, option := range weak {
+			h.logger.Warn("a secret is easy to guess", zap.String("user", resolved.Name), zap.String("option", option))
 		}
 		accounts = append(accounts, account)
 	}
 	list, err := users.NewList(accounts)
-	if err != nil {
-		return err
+	if err == nil && list.Uneven() {
+		h.logger.Warn(unevenHashes)
 	}
-	if list.Uneven() {
-		h.logger.Warn("the password hashes differ in number or cost, so that it can be measured which names exist")
-	}
-	h.users = list
-	return h.provisionLockout()
+	return list, err
 }
 
 // answerStep hides how long it took to find a credential wrong: such answers leave at multiples of it after the request

@@ -357,8 +357,8 @@ func TestLiteralSecretsWarn(t *testing.T) {
 		{"$2a$04$abcdefghijklmnopqrstuuVnIFFXIg0dMHiQTVTdL3w1r2o0K5a6S", 0},
 	} {
 		out.Reset()
-		u := &User{Name: "johndow", Passwords: []string{c.password}}
-		if _, err := u.account(repl, "US", new(destination.Policy), caddyLog); err != nil {
+		h := &Handler{Users: []*User{{Name: "johndow", Passwords: []string{c.password}}}, logger: caddyLog}
+		if _, err := h.ownUsers(func(u *User) (users.Account, []string, error) { return u.account("US", new(destination.Policy)) }); err != nil {
 			t.Error(err)
 		}
 		if n := strings.Count(out.String(), "\n"); n != c.warnings {

@@ -387,9 +387,9 @@ func (x *exchange) hint() {
 		if !lacks {
 			continue
 		}
-		known, ok := x.hinted.Load(x.user)
+		known, ok := x.hinted.Load(x.user.Name)
 		if !ok {
-			known, _ = x.hinted.LoadOrStore(x.user, new(atomic.Uint32))
+			known, _ = x.hinted.LoadOrStore(x.user.Name, new(atomic.Uint32))
 		}
 		if bit := uint32(1) << i; known.(*atomic.Uint32).Or(bit)&bit == 0 {
 			x.logger.Warn(hints[i].advice, zap.String("user", x.user.Name), zap.String("hint", hints[i].name))

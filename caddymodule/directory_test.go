@@ -1,0 +1,124 @@
+package caddymodule
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func TestParseUsers(t *testing.T) {
+	ann := &User{Name: "ann", Passwords: []string{"p,w", "second"}, From: []string{"+15550001111", "ACME"}}
+	bob := &User{Name: "bob@example.com", Tokens: []string{"t"}, Allow: []string{"GB"}, Deny: []string{"+4470"}}
+	for name, c := range map[string]struct {
+		text string
+		want []*User
+		err  string
+	}{
+		"json":             {`[{"name":"ann","passwords":["p,w","second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":              {"name,passwords,tokens,from,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,\r\nbob@example.com,,t,,GB,+4470\n", []*User{ann, bob}, ""},
+		"other columns":    {"\uFEFFtokens,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
+		"empty":            {"", nil, "line 1: write the names of the columns: name,passwords,tokens,from,allow,deny"},
+		"no name":          {"ann,secret\n", nil, "line 1: write the names"},
+		"misspelled":       {"name,pasword\n", nil, `not "pasword", did you mean passwords`},
+		"twice":            {"name,name\n", nil, "name appears twice"},
+		"too few":          {"name,tokens\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
+		"quotes":           {"name,tokens\nann,t\"x\n", nil, "line 2: "},
+		"broken json":      {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
+		"another json":     {"{\"users\":[]}", nil, "line 1: this is no list"},
+		"unknown member":   {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "this is no list of users"},
+		"wrong type":       {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, "line 3: this is no list"},
+		"something behind": {"[] canary", nil, "this is no list"},
+	} {
+		got, err := parseUsers([]byte(c.text))
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%s: %v, want %s", name, err, c.err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", name, err, diff)
+		}
+	}
+}
+
+// Users of a file send beside those of the configuration, with their own numbers and destinations, as soon as they stand
+// in it; one who is taken out sends no more.
+func TestUserFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.csv")
+	version := time.Now()
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte("name,passwords,from,allow\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		version = version.Add(time.Second)
+		if err := os.Chtimes(path, version, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ann,{env.HOME},+15550007777,GB\n") // no placeholder here
+	s := newSite(t, demo+"adapter sandbox\nusers file "+path)
+	ask := func(credential, to string) int { return s.send(t, get(credential+"&body=hi&to="+to)).Code }
+	ann := "username=ann&password={env.HOME}"
+	synctest.Test(t, func(t *testing.T) { // for its clock
+		for _, c := range []struct {
+			credential, to string
+			want           int
+		}{
+			{strings.TrimSuffix(credential, "&"), "5551231234", 200},
+			{ann, "5551231234", 200},
+			{ann + "&from=%2B15550007777", "%2B447400123456", 200},
+			{ann + "&from=%2B15550001111", "5551231234", 403}, // another's number
+			{ann, "%2B4915112345678", 403},
+			{"username=ann&password=wrong", "5551231234", 401},
+			{"username=bob&password=12345678", "5551231234", 401},
+		} {
+			if got := ask(c.credential, c.to); got != c.want {
+				t.Errorf("%s to %s: %d, want %d", c.credential, c.to, got, c.want)
+			}
+		}
+		if line := s.events()[1]; line["user"] != "ann" || line["from"] != "+155•••7777" {
+			t.Errorf("sent by %s from %s", line["user"], line["from"])
+		}
+		write("bob,12345678,+15550008888,\n")
+		time.Sleep(2 * time.Second)
+		if ask(ann, "5551231234") != 401 || ask("username=bob&password=12345678", "5551231234") != 200 {
+			t.Error("a change of the file does not count")
+		}
+	})
+	write("bob,12345678,nonsense!,\n")
+	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), `user bob: from: "nonsense!"`) {
+		t.Errorf("a broken file at the start: %v", err)
+	}
+	for block, want := range map[string]string{
+		"users":                  "users file PATH",
+		"users file":             "users file PATH",
+		"users nowhere x":        "nowhere",
+		"users file /no/such.db": "no such file",
+	} {
+		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", block, err, want)
+		}
+	}
+}
+
+// Thousands of users are read in a moment.
+func BenchmarkUserFile(b *testing.B) {
+	text := "name,passwords,from\n"
+	for i := range 10_000 {
+		text += fmt.Sprintf("user%d,a-long-password-%d,+1555%07d\n", i, i, i)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if list, err := parseUsers([]byte(text)); err != nil || len(list) != 10_000 {
+			b.Fatal(err)
+		}
+	}
+}

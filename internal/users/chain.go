@@ -1,0 +1,24 @@
+package users
+
+import (
+	"context"
+	"errors"
+)
+
+// Chain asks several in turn. What one cannot answer at all is not asked of the next: he may be denied there for a reason.
+type Chain []Users
+
+// Authenticate implements Users. A wrong credential is tried by all, so that it takes the same work whoever knows the name.
+func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, error) {
+	denied := ErrDenied
+	for _, u := range c {
+		user, err := u.Authenticate(ctx, credential)
+		if err == nil || !errors.Is(err, ErrDenied) {
+			return user, err
+		}
+		if named := (*DeniedError)(nil); errors.As(err, &named) {
+			denied = err
+		}
+	}
+	return nil, denied
+}
