@@ -24,7 +24,8 @@ type User struct {
 	Name string `json:"name"`
 
 	// Passwords are right together with the name. Each is a plain text, best a placeholder such as `{env.PASSWORD}`
-	// or `{file./run/secrets/password}`, or a bcrypt or argon2id hash.
+	// or `{file./run/secrets/password}`, its SHA-1 in lower-case hexadecimal, or a bcrypt or argon2id hash. Apps that send
+	// the SHA-1 of the password are understood too, unless it is a bcrypt or argon2id hash.
 	Passwords []string `json:"passwords,omitempty"`
 
 	// Tokens are right without a name, for apps that send one secret only. Each is a plain text or a placeholder.

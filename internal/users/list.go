@@ -3,9 +3,11 @@ package users
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"runtime"
@@ -24,7 +26,8 @@ const longestWait = 10 * time.Second
 // Account is a user as configured.
 type Account struct {
 	User
-	// Passwords are right together with the user's name: plain texts, or bcrypt or argon2id hashes.
+	// Passwords are right together with the user's name: plain texts, their SHA-1 in lower-case hexadecimal, or bcrypt or
+	// argon2id hashes. Of a plain text its SHA-1 is right too, and the other way round: apps can be set to send it.
 	Passwords []string
 	// Tokens are right without a name: plain texts.
 	Tokens []string
@@ -84,7 +87,7 @@ func NewList(accounts []Account) (*List, error) {
 			case hashed:
 				entry.hashed = append(entry.hashed, h)
 			default:
-				entry.plain = append(entry.plain, l.digest("", p))
+				entry.plain = append(entry.plain, l.digest("", p), l.digest("", sha1Of(p)))
 			}
 		}
 		if workOf(entry.hashed) > workOf(l.decoy) {
@@ -110,6 +113,13 @@ func (l *List) Uneven() bool {
 		}
 	}
 	return false
+}
+
+// sha1Of is what the app sends for %sha1(%account[password]%)%.
+// https://faq.acrobits.net/set-up-your-own-sms-web-service
+func sha1Of(secret string) string {
+	sum := sha1.Sum([]byte(secret))
+	return hex.EncodeToString(sum[:])
 }
 
 // digest is a keyed hash of a name and a secret, with the name's length, so that no two pairs look alike. It is compared
@@ -147,9 +157,9 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if !known {
 		entry = &none
 	}
-	own, right := l.digest("", secret), 0
+	own, ofOwn, right := l.digest("", secret), l.digest("", sha1Of(secret)), 0
 	for i := range entry.plain {
-		right |= subtle.ConstantTimeCompare(own[:], entry.plain[i][:])
+		right |= subtle.ConstantTimeCompare(own[:], entry.plain[i][:]) | subtle.ConstantTimeCompare(ofOwn[:], entry.plain[i][:])
 	}
 	if right == 1 {
 		return entry.user, nil

@@ -32,6 +32,7 @@ func list(t testing.TB) *List {
 		{User: User{Name: "bcrypt"}, Passwords: []string{hashed(t, "12345678")}},
 		{User: User{Name: "argon"}, Passwords: []string{argon}},
 		{User: User{Name: "token"}, Tokens: []string{"a+token"}},
+		{User: User{Name: "sha1"}, Passwords: []string{"7c222fb2927d828af22f592134e8932480637c0d"}},
 		{User: User{Name: "both"}, Passwords: []string{"p w"}, Tokens: []string{"another token"}},
 	})
 	if err != nil {
@@ -45,6 +46,9 @@ func TestAuthenticate(t *testing.T) {
 	for _, c := range []struct{ user, secret, want string }{
 		{"plain", "12345678", "plain"},
 		{"plain", "second secret", "plain"},
+		{"plain", "7c222fb2927d828af22f592134e8932480637c0d", "plain"}, // what %sha1(...)% sends
+		{"sha1", "7c222fb2927d828af22f592134e8932480637c0d", "sha1"},
+		{"sha1", "12345678", "sha1"},
 		{"bcrypt", "12345678", "bcrypt"},
 		{"argon", "12345678", "argon"},
 		{"", "a+token", "token"},
@@ -55,6 +59,11 @@ func TestAuthenticate(t *testing.T) {
 		{"both", "another token", "both"},
 
 		{"plain", "wrong", ""},
+		{"sha1", "wrong", ""},
+		{"sha1", "7C222FB2927D828AF22F592134E8932480637C0D", ""},
+		{"sha1", "74faedc4a4bca10b6a1e5b2f0c1f6f6ff7ce3f65", ""}, // any other
+		{"bcrypt", "7c222fb2927d828af22f592134e8932480637c0d", ""},
+		{"", "7c222fb2927d828af22f592134e8932480637c0d", ""},
 		{"plain", "", ""},
 		{"plain", "1234567", ""},
 		{"plain", "123456789", ""},
