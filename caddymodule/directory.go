@@ -21,6 +21,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(UserFile{})
+	caddy.RegisterModule(UserService{})
 }
 
 // directory is what guests in the namespace http.acrobits_sms.users are: users that an operator has elsewhere.

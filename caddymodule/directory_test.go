@@ -1,10 +1,15 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,6 +124,76 @@ func BenchmarkUserFile(b *testing.B) {
 	for b.Loop() {
 		if list, err := parseUsers([]byte(text)); err != nil || len(list) != 10_000 {
 			b.Fatal(err)
+		}
+	}
+}
+
+// An operator's service says who may send, from which numbers and to where. When it is down, nobody is admitted, and nothing
+// is sent.
+func TestUserService(t *testing.T) {
+	t.Setenv("USERS_KEY", "canary-key")
+	var down atomic.Bool
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ User, Password, Token string }
+		err := json.NewDecoder(r.Body).Decode(&asked)
+		switch {
+		case down.Load() || err != nil || r.Header.Get("X-Key") != "canary-key":
+			w.WriteHeader(http.StatusInternalServerError)
+		case asked.User == "ann" && asked.Password == "12345678", asked.Token == "a-token-for-ann":
+			_, _ = io.WriteString(w, `{"allowed": true, "user": "ann", "from": ["+15550007777"], "allow": ["GB"]}`)
+		case asked.User == "wrong" && asked.Password == "12345678":
+			_, _ = io.WriteString(w, `{"allowed": true, "from": ["nonsense!"]}`)
+		default:
+			_, _ = io.WriteString(w, `{"allowed": false}`)
+		}
+	}))
+	defer service.Close()
+	s := newSite(t, demo+"adapter sandbox\nusers http "+service.URL+" {\nheader X-Key {env.USERS_KEY}\ntimeout 2s\ncache 1m\nstale 1h\n}")
+	for _, c := range []struct {
+		query string
+		want  int
+	}{
+		{credential + "to=5551231234&body=hi", 200},
+		{"username=ann&password=12345678&to=5551231234&body=hi", 200},
+		{"token=a-token-for-ann&to=%2B447400123456&body=hi", 200},
+		{"username=ann&password=12345678&from=%2B15550001111&to=5551231234&body=hi", 403},
+		{"username=ann&password=12345678&to=%2B4915112345678&body=hi", 403},
+		{"username=ann&password=wrong&to=5551231234&body=hi", 401},
+		{"username=wrong&password=12345678&to=5551231234&body=hi", 500},
+	} {
+		if w := s.send(t, get(c.query)); w.Code != c.want {
+			t.Errorf("%s: %d %s, want %d", c.query, w.Code, w.Body, c.want)
+		}
+	}
+	down.Store(true)
+	if w := s.send(t, get("username=ann&password=12345678&to=5551231234&body=hi")); w.Code != 200 {
+		t.Errorf("remembered: %d", w.Code)
+	}
+	w := s.send(t, get("username=bob&password=12345678&to=5551231234&body=hi"))
+	if r := read(t, w); w.Code != 500 || r.Message != "User names cannot be checked just now. Nothing was sent." {
+		t.Errorf("down: %d %q", w.Code, r.Message)
+	}
+	if w := s.send(t, get(credential+"to=5551231234&body=hi")); w.Code != 200 {
+		t.Errorf("a user of the configuration, while the service is down: %d", w.Code)
+	}
+	for _, line := range s.events() {
+		if strings.Contains(fmt.Sprint(line), "canary") {
+			t.Errorf("a secret is logged: %v", line)
+		}
+	}
+	for block, want := range map[string]string{
+		"users http":                                 "users http URL",
+		"users http users.example.com":               "write the URL of your service",
+		"users http https://x.example {\nttl 5s":     `not "ttl"`,
+		"users http https://x.example {\nheader X":   "header NAME VALUE",
+		"users http https://x.example {\ncache soon": "cache takes a duration",
+		"users http https://x.example/{env.NOT_SET}": "NOT_SET is not set",
+	} {
+		if strings.Contains(block, "{\n") {
+			block += "\n}"
+		}
+		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", block, err, want)
 		}
 	}
 }

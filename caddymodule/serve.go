@@ -114,6 +114,8 @@ func (x *exchange) authenticate() error {
 		return sms.Refuse(sms.Unauthorized)
 	case errors.As(err, &denied):
 		x.claimed = denied.Name
+	case errors.Is(err, users.ErrUnavailable):
+		return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
 	case !errors.Is(err, users.ErrDenied): // too many others are being checked
 		return sms.Refuse(sms.Limited)
 	}

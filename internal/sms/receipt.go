@@ -94,6 +94,7 @@ const (
 	LockedOut          Variant = "locked_out"
 	OverLimit          Variant = "over_limit"
 	UnknownContent     Variant = "unknown_content"
+	UsersUnknown       Variant = "users_unknown"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
 	DestinationCountry Variant = "country"
@@ -124,6 +125,7 @@ var variants = map[sentenceKey]string{
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
+	{Internal, UsersUnknown}:                    "User names cannot be checked just now. Nothing was sent.",
 	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
 }
 

@@ -35,7 +35,7 @@ type Account struct {
 
 // List holds users in memory. It answers a wrong credential after the same work for every name, known or not.
 type List struct {
-	key      [32]byte // of this process, so that digests are worth nothing elsewhere
+	digester
 	accounts map[string]*account
 	tokens   map[digest]*User
 	decoy    []hash // the hashes of the costliest account, tried where a name has none or cheaper ones of its own
@@ -61,7 +61,7 @@ func NewList(accounts []Account) (*List, error) {
 		verified: recent.NewTable[digest, *User](4096),
 		slots:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
-	if _, err := rand.Read(l.key[:]); err != nil {
+	if _, err := rand.Read(l.digester[:]); err != nil {
 		return nil, err
 	}
 	for _, a := range accounts {
@@ -87,14 +87,14 @@ func NewList(accounts []Account) (*List, error) {
 			case hashed:
 				entry.hashed = append(entry.hashed, h)
 			default:
-				entry.plain = append(entry.plain, l.digest("", p), l.digest("", sha1Of(p)))
+				entry.plain = append(entry.plain, l.of("", p), l.of("", sha1Of(p)))
 			}
 		}
 		if workOf(entry.hashed) > workOf(l.decoy) {
 			l.decoy = entry.hashed
 		}
 		for _, t := range a.Tokens {
-			d := l.digest("", t)
+			d := l.of("", t)
 			if _, twice := l.tokens[d]; twice || t == "" || len(t) > maxSecret {
 				return nil, fmt.Errorf("a token of user %s is empty, too long, or another user's too", user.Name)
 			}
@@ -122,11 +122,14 @@ func sha1Of(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// digest is a keyed hash of a name and a secret, with the name's length, so that no two pairs look alike. It is compared
+// digester is a key of this process, so that digests are worth nothing elsewhere.
+type digester [32]byte
+
+// of is a keyed hash of a name and a secret, with the name's length, so that no two pairs look alike. It is compared
 // inside this process only, so hashing key and text in one go is enough.
-func (l *List) digest(name, secret string) digest {
+func (d *digester) of(name, secret string) digest {
 	var buf [256]byte
-	b := append(buf[:0], l.key[:]...)
+	b := append(buf[:0], d[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(name)))
 	b = append(append(b, name...), secret...)
 	return sha256.Sum256(b)
@@ -147,7 +150,7 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 
 func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if name == "" {
-		if user := l.tokens[l.digest("", secret)]; user != nil {
+		if user := l.tokens[l.of("", secret)]; user != nil {
 			return user, nil
 		}
 		return nil, ErrDenied
@@ -157,7 +160,7 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if !known {
 		entry = &none
 	}
-	own, ofOwn, right := l.digest("", secret), l.digest("", sha1Of(secret)), 0
+	own, ofOwn, right := l.of("", secret), l.of("", sha1Of(secret)), 0
 	for i := range entry.plain {
 		right |= subtle.ConstantTimeCompare(own[:], entry.plain[i][:]) | subtle.ConstantTimeCompare(ofOwn[:], entry.plain[i][:])
 	}
@@ -175,7 +178,7 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if l.decoy == nil {
 		return nil, denied
 	}
-	whole := l.digest(name, secret)
+	whole := l.of(name, secret)
 	if user, ok := l.verified.Get(whole); ok {
 		return user, nil
 	}

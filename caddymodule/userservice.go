@@ -1,0 +1,167 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+)
+
+// UserService asks a service of the operator's who may send. It gets a POST of JSON with `user` and `password`, or with
+// `token` where an app sends no name, and answers 200 with JSON: `allowed`, true or false; of one who is allowed `from`,
+// `allow` and `deny` as in a handler's `users`, and `user`, the name that a token stands for; of a known user whose password
+// is wrong `user` too, for the log and the lockout. Any other answer, and none, admits nobody.
+type UserService struct {
+	// URL is the service's address. It may hold placeholders such as `{env.USERS_KEY}`.
+	URL string `json:"url"`
+
+	// Headers are sent along. Values may be placeholders.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// Timeout is for the whole of an answer. Default: `5s`.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// Cache is for how long an answer that admits somebody counts. One that denies counts for 10 seconds. Default: `5m`.
+	Cache caddy.Duration `json:"cache,omitempty"`
+
+	// Stale is for how long thereafter it still counts while the service gives no answer. Default: `0`.
+	Stale caddy.Duration `json:"stale,omitempty"`
+
+	service   *users.Service
+	transport *http.Transport
+}
+
+// The default times.
+const (
+	defaultUsersTimeout = 5 * time.Second
+	defaultUsersCache   = 5 * time.Minute
+)
+
+// CaddyModule returns the Caddy module information.
+func (UserService) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.acrobits_sms.users.http",
+		New: func() caddy.Module { return new(UserService) },
+	}
+}
+
+// Provision implements caddy.Provisioner. It opens no connection.
+func (s *UserService) Provision(ctx caddy.Context) error {
+	repl, log := caddy.NewReplacer(), ctx.Logger()
+	address, err := resolve(repl, s.URL)
+	if err != nil {
+		return fmt.Errorf("users http: %w", err)
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("users http: write the URL of your service, such as https://users.example.com/check")
+	}
+	if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
+	}
+	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
+		return errors.New("users http: times are not negative")
+	}
+	header := http.Header{"User-Agent": {"caddy-acrobits-sms"}}
+	for name, value := range s.Headers {
+		resolved, err := resolve(repl, value)
+		if err != nil {
+			return fmt.Errorf("users http: header %s: %w", name, err)
+		}
+		header.Set(name, resolved)
+	}
+	s.transport = http.DefaultTransport.(*http.Transport).Clone()
+	s.transport.MaxConnsPerHost = 64
+	s.transport.MaxIdleConnsPerHost = 64
+	s.service = &users.Service{
+		Transport: s.transport, URL: address, Header: header,
+		Timeout: cmp.Or(time.Duration(s.Timeout), defaultUsersTimeout),
+		Keep:    cmp.Or(time.Duration(s.Cache), defaultUsersCache),
+		Stale:   time.Duration(s.Stale),
+		Report: func(err error) {
+			log.Error("the service that knows the users gives no answer", zap.String("host", u.Host), zap.Error(err))
+		},
+	}
+	return s.service.Start()
+}
+
+// Cleanup implements caddy.CleanerUpper.
+func (s *UserService) Cleanup() error {
+	if s.transport != nil {
+		s.transport.CloseIdleConnections()
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets the directory up from Caddyfile tokens. Syntax:
+//
+//	http <url> {
+//		header  <name> <value>
+//		timeout <duration>
+//		cache   <duration>
+//		stale   <duration>
+//	}
+func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if d.Next(); !d.AllArgs(&s.URL) {
+		return d.Err("write: users http URL")
+	}
+	known := []string{"header", "timeout", "cache", "stale"}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch word := d.Val(); word {
+		case "header":
+			var name, value string
+			if !d.AllArgs(&name, &value) {
+				return d.Err("write: header NAME VALUE")
+			}
+			if s.Headers == nil {
+				s.Headers = make(map[string]string)
+			}
+			s.Headers[name] = value
+		case "timeout":
+			err = duration(d, &s.Timeout)
+		case "cache":
+			err = duration(d, &s.Cache)
+		case "stale":
+			err = duration(d, &s.Stale)
+		default:
+			err = d.Errf("users http has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *UserService) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
+	s.service.Read = func(answer []byte, name string) (*users.User, error) {
+		var told struct{ From, Allow, Deny []string }
+		if json.Unmarshal(answer, &told) != nil {
+			return nil, errors.New("from, allow and deny are lists of texts")
+		}
+		account, _, err := read(&User{Name: name, From: told.From, Allow: told.Allow, Deny: told.Deny})
+		return &account.User, err
+	}
+	return s.service, nil
+}
+
+// Interface guards.
+var (
+	_ caddy.Provisioner     = (*UserService)(nil)
+	_ caddy.CleanerUpper    = (*UserService)(nil)
+	_ caddyfile.Unmarshaler = (*UserService)(nil)
+	_ directory             = (*UserService)(nil)
+)
