@@ -185,6 +185,9 @@ func (x *exchange) admit() error {
 
 // count takes the message off what may still be sent.
 func (x *exchange) count() error {
+	if paused.Load() {
+		return sms.Refuse(sms.Held)
+	}
 	if len(x.limits) == 0 {
 		return nil
 	}
