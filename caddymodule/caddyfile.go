@@ -86,7 +86,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		switch word {
-		case "user", "users", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "param", "sentence":
+		case "user", "users", "allow", "deny", "limit", "adapter", "define", "param", "sentence":
 		default:
 			if seen[word] {
 				return d.Errf("%s appears twice", word)

@@ -191,7 +191,11 @@ func (l *Limits) rules() ([]limit.Rule, error) {
 		}
 		own = append(own, r)
 	}
-	return limit.Merge(base, own), nil
+	rules, err := limit.Merge(base, own)
+	if err != nil {
+		return nil, fmt.Errorf("limit: %w", err)
+	}
+	return rules, nil
 }
 
 // Adapter is a way out: a definition with the options of an account.

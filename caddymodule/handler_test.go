@@ -310,29 +310,34 @@ func TestPathPattern(t *testing.T) {
 func TestProvisionRefuses(t *testing.T) {
 	t.Setenv("EMPTY", "")
 	for block, want := range map[string]string{
-		"adapter sandbox":                                                                   "nobody may send",
-		"user x {\npassword y\n}\nallow all":                                                "no message could leave",
-		"user x {\npassword y\n}\nadapter sandbox":                                          "it is not known to which country",
-		demo + "adapter sandbox\nallow us":                                                  "not a destination",
-		"user x\nadapter sandbox":                                                           "no password",
-		"user x {\npassword {env.MISSING_PASSWORD}\n}\nadapter sandbox":                     "the environment variable MISSING_PASSWORD is not set",
-		"user x {\npassword {env.EMPTY}\n}\nadapter sandbox":                                "the environment variable EMPTY is not set",
-		"user x {\npassword {file./no/such/file}\n}\nadapter sandbox":                       "the file /no/such/file is missing or empty",
-		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                                "write numbers as +15551234567",
-		"default_region\n":                                                                  "takes exactly one value",
-		demo + "adapter sandbox\nadapter sandbox":                                           "adapter sandbox as NAME",
-		demo + "adapter sandbox\nreply html":                                                "write xml or json",
-		demo + "adapter sandbox\nparam recipent x":                                          "no parameter",
-		demo + "adapter sandbox\npath send":                                                 "begins with /",
-		demo + "adapter sandbox\npath /{thing}":                                             "not a known parameter",
-		demo + "adapter sandbox\nsentence credit x":                                         "no case",
-		demo + "adapter sandbox\nsentence no_credit de \"" + strings.Repeat("x", 101) + `"`: "1 to 100 characters",
-		demo + "adapter sandbox\nsentence no_credit klingon! x":                             "not a language tag",
-		demo + "adapter twilio {\naccount_sid a\nauth_token {env.MISSING}\n}":               "the environment variable MISSING is not set",
-		demo + "adapter kannel {\nusername a\npassword b\nbase_url ftp://x\n}":              "https:// or http://",
-		demo + "adapter kannel {\nusername a\npassword b\nbase_url http://u:p@x\n}":         "nothing else",
-		demo + "adapter sandbox\ntransport http {\ntls\ntls_insecure_skip_verify\n}":        "always checked",
-		strings.Replace(demo, "region US", "region USA", 1) + "adapter sandbox":             "write two capital letters",
+		"adapter sandbox":                                                                      "nobody may send",
+		"user x {\npassword y\n}\nallow all":                                                   "no message could leave",
+		"user x {\npassword y\n}\nadapter sandbox":                                             "it is not known to which country",
+		demo + "adapter sandbox\nallow us":                                                     "not a destination",
+		"user x\nadapter sandbox":                                                              "no password",
+		"user x {\npassword {env.MISSING_PASSWORD}\n}\nadapter sandbox":                        "the environment variable MISSING_PASSWORD is not set",
+		"user x {\npassword {env.EMPTY}\n}\nadapter sandbox":                                   "the environment variable EMPTY is not set",
+		"user x {\npassword {file./no/such/file}\n}\nadapter sandbox":                          "the file /no/such/file is missing or empty",
+		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                                   "write numbers as +15551234567",
+		"default_region\n":                                                                     "takes exactly one value",
+		demo + "adapter sandbox\nadapter sandbox":                                              "adapter sandbox as NAME",
+		demo + "adapter sandbox\nreply html":                                                   "write xml or json",
+		demo + "adapter sandbox\nparam recipent x":                                             "no parameter",
+		demo + "adapter sandbox\npath send":                                                    "begins with /",
+		demo + "adapter sandbox\npath /{thing}":                                                "not a known parameter",
+		demo + "adapter sandbox\nsentence credit x":                                            "no case",
+		demo + "adapter sandbox\nsentence no_credit de \"" + strings.Repeat("x", 101) + `"`:    "1 to 100 characters",
+		demo + "adapter sandbox\nsentence no_credit klingon! x":                                "not a language tag",
+		demo + "adapter twilio {\naccount_sid a\nauth_token {env.MISSING}\n}":                  "the environment variable MISSING is not set",
+		demo + "adapter kannel {\nusername a\npassword b\nbase_url ftp://x\n}":                 "https:// or http://",
+		demo + "adapter kannel {\nusername a\npassword b\nbase_url http://u:p@x\n}":            "nothing else",
+		demo + "adapter sandbox\ntransport http {\ntls\ntls_insecure_skip_verify\n}":           "always checked",
+		demo + "adapter sandbox\nsentence busy \"so {refernce}\"":                              "{refernce} is not known here; there is {reference}",
+		demo + "adapter sandbox\nsentence busy a\nsentence busy b":                             "busy appears twice",
+		demo + "adapter sandbox\nsentence busy de a\nsentence busy de b":                       "busy appears twice",
+		demo + "adapter sandbox\nlockout off\nlockout 10 5m":                                   "lockout appears twice",
+		demo + "adapter sandbox\nlimit user 1 messages per day\nlimit user 2 messages per day": "limited twice",
+		strings.Replace(demo, "region US", "region USA", 1) + "adapter sandbox":                "write two capital letters",
 	} {
 		_, err := provision(t, block)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -929,5 +934,40 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := provision(t, demo+"adapter sandbox\nlimit user many messages per day"); err == nil || !strings.Contains(err.Error(), "from 1 to 1000000") {
 		t.Error(err)
+	}
+}
+
+// An adapter that was passed over has a line of its own, so that wrong credentials do not hide behind the next one.
+func TestPassedOver(t *testing.T) {
+	p := newProvider(t)
+	p.say(401, `{"code":20003,"message":"Authenticate"}`)
+	s := p.site(t, "adapter sandbox")
+	if w := s.send(t, get(credential+"to=5551231234&body=hi")); w.Code != 200 {
+		t.Fatal(w.Code)
+	}
+	var passed, events int
+	var reference any
+	for _, e := range s.log.TakeAll() {
+		line := e.ContextMap()
+		switch e.Message {
+		case "an adapter did not take the message":
+			passed++
+			if reference = line["reference"]; e.Level != zapcore.ErrorLevel || line["adapter"] != "twilio" || line["cause"] != "misconfigured" || line["provider_code"] != "20003" || line["detail"] != "Authenticate" {
+				t.Errorf("%s %v", e.Level, line)
+			}
+		case "message":
+			events++
+			if line["reference"] != reference || line["adapter"] != "sandbox" || line["outcome"] != "accepted" || line["attempts"] != int64(2) {
+				t.Errorf("%v", line)
+			}
+		}
+	}
+	if passed != 1 || events != 1 {
+		t.Errorf("%d lines, %d of adapters passed over", events, passed)
+	}
+	// Of a sender that is refused the log names the one that was asked for.
+	s.send(t, get(credential+"to=5551231234&body=hi&sender=%2B15550003333"))
+	if line := s.events()[0]; line["cause"] != "sender_not_allowed" || line["from"] != "+155•••3333" {
+		t.Errorf("%v", line)
 	}
 }

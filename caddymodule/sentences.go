@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
@@ -29,6 +31,9 @@ type Sentence struct {
 	Text string `json:"text"`
 }
 
+// holes finds what a refusal fills in.
+var holes = regexp.MustCompile(`\{[^{}]*\}`)
+
 // phrases finds the sentence for a refusal.
 type phrases struct {
 	own     []map[string]string // by language, the first for all others
@@ -47,6 +52,11 @@ func newPhrases(list []Sentence) (*phrases, error) {
 		if n := utf8.RuneCountInString(s.Text); n == 0 || n > sendmessage.MaxMessage || s.Text != sendmessage.Shorten(s.Text) {
 			return nil, fmt.Errorf("sentence %s: one line of 1 to %d characters, this has %d", s.Name, sendmessage.MaxMessage, n)
 		}
+		for _, hole := range holes.FindAllString(s.Text, -1) {
+			if own := append(holes.FindAllString(known[s.Name], -1), "{reference}"); !slices.Contains(own, hole) {
+				return nil, fmt.Errorf("sentence %s: %s is not known here; there is %s", s.Name, hole, strings.Join(own, ", "))
+			}
+		}
 		at := 0
 		if s.Language != "" {
 			tag, err := language.Parse(s.Language)
@@ -63,6 +73,9 @@ func newPhrases(list []Sentence) (*phrases, error) {
 				p.own = append(p.own, map[string]string{})
 			}
 			at = p.slots[i]
+		}
+		if p.own[at][s.Name] != "" {
+			return nil, fmt.Errorf("sentence %s appears twice in the same language", s.Name)
 		}
 		p.own[at][s.Name] = s.Text
 	}

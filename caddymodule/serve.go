@@ -168,10 +168,10 @@ func (x *exchange) admit() error {
 	}
 	if req.Sender != "" && req.Sender != x.user.Name {
 		from, ok := number.Sender(req.Sender, x.DefaultRegion)
+		m.From = from // the log says what was asked for
 		if !ok || !x.user.May(from) {
 			return sms.Refuse(sms.SenderNotAllowed)
 		}
-		m.From = from
 	}
 	policy := x.policy
 	if x.user.Destinations != nil {
@@ -285,16 +285,41 @@ func (x *exchange) publish(r sms.Receipt) {
 	})
 }
 
-// report writes the event line: one for each request, with nothing in it but what is listed here.
-func (x *exchange) report(r sms.Receipt, delivered bool) {
-	level := zapcore.InfoLevel
-	switch r.Cause() {
+// levelOf is how much an operator has to care about a cause.
+func levelOf(c sms.Cause) zapcore.Level {
+	switch c {
 	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
-		level = zapcore.ErrorLevel
+		return zapcore.ErrorLevel
 	case sms.Unauthorized, sms.Rejected:
-		level = zapcore.WarnLevel
+		return zapcore.WarnLevel
 	}
-	line := x.logger.Check(level, "message")
+	return zapcore.InfoLevel
+}
+
+// byProvider are the fields that say what a provider answered.
+func byProvider(fields []zap.Field, r sms.Receipt) []zap.Field {
+	for _, f := range [...]struct{ key, value string }{
+		{"adapter", r.Adapter}, {"sms_id", r.ID}, {"provider_code", r.Code}, {"detail", r.Detail},
+	} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.key, f.value))
+		}
+	}
+	if r.Status != 0 {
+		fields = append(fields, zap.Int("provider_status", r.Status))
+	}
+	return fields
+}
+
+// report writes the event line: one for each request, with nothing in it but what is listed here. Adapters that were passed
+// over have a line of their own.
+func (x *exchange) report(r sms.Receipt, delivered bool) {
+	for _, passed := range r.Passed {
+		if line := x.logger.Check(max(levelOf(passed.Cause()), zapcore.WarnLevel), "an adapter did not take the message"); line != nil {
+			line.Write(byProvider([]zap.Field{zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error())}, passed)...)
+		}
+	}
+	line := x.logger.Check(levelOf(r.Cause()), "message")
 	if line == nil {
 		return
 	}
@@ -325,13 +350,7 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	add("limit", x.exceeded)
 	add("from", masked(x.message.From))
 	add("to", masked(x.message.To))
-	add("adapter", r.Adapter)
-	add("sms_id", r.ID)
-	add("provider_code", r.Code)
-	add("detail", r.Detail)
-	if r.Status != 0 {
-		fields = append(fields, zap.Int("provider_status", r.Status))
-	}
+	fields = byProvider(fields, r)
 	if r.Parts > 1 {
 		fields = append(fields, zap.Int("parts", r.Parts))
 	}

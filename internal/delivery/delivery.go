@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -50,25 +51,29 @@ type Deliverer struct {
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	ctx = context.WithoutCancel(ctx)
 	end := time.Now().Add(d.Timeout)
-	var worst sms.Receipt
+	var tried []sms.Receipt
+	attempts, told := 0, 0 // told is the refusal that says most of what to do
 	for i, route := range d.Routes {
 		if i > 0 && d.tooLate(end) {
 			break
 		}
 		r := d.deliverBy(ctx, end, route, m)
-		r.Attempts += worst.Attempts
+		attempts += r.Attempts
 		if r.Outcome != sms.Refused {
+			r.Attempts, r.Passed = attempts, tried
 			return r
 		}
-		if i == 0 || r.Refusal.Cause < worst.Refusal.Cause {
-			worst = r
+		tried = append(tried, r)
+		if r.Refusal.Cause < tried[told].Refusal.Cause {
+			told = i
 		}
-		worst.Attempts = r.Attempts
 		if !r.Refusal.Cause.TryNext(r.Refusal.ByProvider) {
 			break
 		}
 	}
-	return worst
+	r := tried[told]
+	r.Attempts, r.Passed = attempts, slices.Delete(tried, told, told+1)
+	return r
 }
 
 // deliverBy sends a message by one route, in parts if it is too long for one. The id is that of the first part.

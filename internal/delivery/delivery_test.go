@@ -206,6 +206,9 @@ func TestChain(t *testing.T) {
 			if r.Outcome != c.outcome || r.Cause() != c.cause {
 				t.Errorf("got %s %s, want %s %s", r.Outcome, r.Cause(), c.outcome, c.cause)
 			}
+			if both := c.first == nil || c.counts[1] > 0; both != (len(r.Passed) == 1) || both && (r.Passed[0].Adapter == r.Adapter || r.Passed[0].Refusal == nil) {
+				t.Errorf("passed over %+v", r.Passed)
+			}
 			if got := [2]int32{providers[0].count.Load(), providers[1].count.Load()}; got != c.counts {
 				t.Errorf("requests %v, want %v", got, c.counts)
 			}

@@ -108,18 +108,22 @@ func (r Rule) String() string {
 	return s
 }
 
-// Merge puts rules in the place of the base's that count the same, and adds the others.
-func Merge(base, rules []Rule) []Rule {
+// Merge puts rules in the place of the base's that count the same, and adds the others. Two that count the same are an
+// error.
+func Merge(base, rules []Rule) ([]Rule, error) {
 	merged := slices.Clone(base)
-	for _, r := range rules {
+	for i, r := range rules {
 		same := func(other Rule) bool { return other.counts() == r.counts() }
-		if i := slices.IndexFunc(merged, same); i >= 0 {
-			merged[i] = r
+		if slices.ContainsFunc(rules[:i], same) {
+			return nil, fmt.Errorf("%s is limited twice per %s, in %s", scopeNames[r.Scope], periodNames[r.Period], unitNames[r.Unit])
+		}
+		if at := slices.IndexFunc(merged, same); at >= 0 {
+			merged[at] = r
 		} else {
 			merged = append(merged, r)
 		}
 	}
-	return merged
+	return merged, nil
 }
 
 // counts is what a rule counts, however much of it may be.

@@ -149,7 +149,13 @@ func TestRulesChange(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	got := Merge(Default, rules(t, "user 5 messages per minute", "country 7 messages per day Europe/Berlin"))
+	got, err := Merge(Default, rules(t, "user 5 messages per minute", "country 7 messages per day Europe/Berlin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Merge(nil, rules(t, "user 5 messages per day", "user 6 messages per day Europe/Berlin")); err == nil || err.Error() != "user is limited twice per day, in messages" {
+		t.Error(err)
+	}
 	var lines []string
 	for _, r := range got {
 		lines = append(lines, r.String())
@@ -202,7 +208,7 @@ func TestBounded(t *testing.T) {
 
 func BenchmarkTake(b *testing.B) {
 	counters, use, now := NewCounters(), Use{User: "bob", Segments: 1}, noon
-	list := Merge(nil, Default)
+	list := Default
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(time.Hour)

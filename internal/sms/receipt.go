@@ -46,6 +46,8 @@ type Receipt struct {
 	RetryAfter time.Duration
 	// Attempts counts the requests that were made.
 	Attempts int
+	// Passed are the refusals of the adapters that were tried beside this one.
+	Passed []Receipt
 	// Parts is in how many messages the text was to be sent, 0 if that was not decided.
 	Parts int
 }
