@@ -34,6 +34,13 @@ the request that a message becomes, without sending it and without secrets; and
 records what a provider answers as a test case.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				return fmt.Errorf("there is no command %q%s", args[0], adapters.Meant(args[0], []string{"adapters", "try", "record"}))
+			}
 			cmd.AddCommand(adaptersCommand(), tryCommand(), recordCommand())
 		},
 	})
@@ -69,16 +76,17 @@ func adaptersCommand() *cobra.Command {
 // account flags say which adapter a command is about, and what it is to send.
 type accountFlags struct {
 	config, adapter, define, baseURL, region string
-	options                                  []string
+	options, envfiles                        []string
 	text                                     tryout.Text
 }
 
 func (f *accountFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.config, "config", "c", "", "Configuration that has the adapter (default: Caddyfile, if there is one)")
+	flags.StringArrayVar(&f.envfiles, "envfile", nil, "File with environment variables, as of caddy run")
 	flags.StringVarP(&f.adapter, "adapter", "a", "", "Name of the config adapter of the configuration")
 	flags.StringVar(&f.define, "define", "", "File with a definition, instead of a built-in one")
-	flags.StringArrayVarP(&f.options, "option", "o", nil, "Option of the adapter as name=value")
+	flags.StringArrayVarP(&f.options, "option", "o", nil, "Option of the adapter as name=value; a value may be {env.NAME}")
 	flags.StringVar(&f.baseURL, "base-url", "", "Base URL of the adapter")
 	flags.StringVar(&f.region, "region", "", "Country of numbers without one, such as US")
 	flags.StringVar(&f.text.To, "to", "", "Recipient")
@@ -88,6 +96,14 @@ func (f *accountFlags) add(cmd *cobra.Command) {
 	_ = cmd.MarkFlagRequired("to")
 }
 
+// oneAdapter says what is missing.
+func oneAdapter(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("name one adapter: that of the configuration, or one of: caddy acrobits-sms adapters")
+	}
+	return nil
+}
+
 func tryCommand() *cobra.Command {
 	var f accountFlags
 	var curl bool
@@ -95,11 +111,14 @@ func tryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "try <adapter> --to <number> [--body <text>] [--curl]",
 		Short: "Prints the request that a message becomes, with secrets masked; sends nothing",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneAdapter,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			account, err := f.account(args[0], false)
 			if err != nil {
 				return err
+			}
+			if maxParts < 1 {
+				return errors.New("--max-parts is at least 1")
 			}
 			return account.Show(cmd.OutOrStdout(), f.text, maxParts, curl)
 		},
@@ -118,7 +137,7 @@ func recordCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "record <adapter> --to <number> (--status <n> --reply <file> | --live) [--out <file>]",
 		Short: "Writes a provider's reply as a test case, with secrets and numbers masked; --live sends one real message",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneAdapter,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			account, err := f.account(args[0], live)
 			if err != nil {
@@ -140,7 +159,7 @@ func recordCommand() *cobra.Command {
 				x, err = recordFile(account, f.text, status, mediaType, reply, cmd.InOrStdin())
 			}
 			if err == nil {
-				fmt.Fprintf(cmd.ErrOrStderr(), "The definition reads this reply as: %s %s\n", x.Receipt.Outcome, x.Receipt.Cause)
+				fmt.Fprintf(cmd.ErrOrStderr(), "The definition reads this reply as: %s\n", strings.Join(strings.Fields(x.Receipt.Outcome+" "+x.Receipt.Cause+" "+x.Receipt.ID), ", "))
 				err = x.Write(to)
 			}
 			if err != nil && out != "" {
@@ -156,12 +175,15 @@ func recordCommand() *cobra.Command {
 	flags.StringVar(&reply, "reply", "-", "File with the body of the reply, - for standard input")
 	flags.StringVar(&mediaType, "content-type", "", "Content-Type of the reply")
 	flags.StringVar(&out, "out", "", "File to write, which must not exist yet (default: standard output)")
+	for _, flag := range []string{"status", "reply", "content-type"} {
+		cmd.MarkFlagsMutuallyExclusive("live", flag)
+	}
 	return cmd
 }
 
 func recordFile(account *tryout.Account, text tryout.Text, status int, mediaType, file string, stdin io.Reader) (*recording.Exchange, error) {
-	if status == 0 {
-		return nil, errors.New("give --status and the reply, or --live to send a real message")
+	if status < 100 || status > 599 {
+		return nil, errors.New("give --status, from 100 to 599, and the reply, or --live to send a real message")
 	}
 	if file != "-" {
 		f, err := os.Open(file)
@@ -184,7 +206,12 @@ func recordFile(account *tryout.Account, text tryout.Text, status int, mediaType
 
 // account finds the adapter in the configuration, or else makes one of a definition. Only a live message needs secrets.
 func (f *accountFlags) account(name string, live bool) (*tryout.Account, error) {
-	configured, own, region, err := f.configured(name)
+	for _, file := range f.envfiles {
+		if err := loadEnvironment(file); err != nil {
+			return nil, err
+		}
+	}
+	configured, own, site, err := f.configured(name)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +233,7 @@ func (f *accountFlags) account(name string, live bool) (*tryout.Account, error) 
 	if err != nil {
 		return nil, err
 	}
-	account := &tryout.Account{Definition: d, Name: configured.Name, BaseURL: configured.BaseURL, Options: maps.Clone(configured.Options), Region: region}
+	account := &tryout.Account{Definition: d, Name: configured.Name, BaseURL: configured.BaseURL, Options: maps.Clone(configured.Options), Region: site.DefaultRegion}
 	if account.Options == nil {
 		account.Options = make(map[string]string)
 	}
@@ -223,7 +250,43 @@ func (f *accountFlags) account(name string, live bool) (*tryout.Account, error) 
 	if f.region != "" {
 		account.Region = f.region
 	}
+	if err := checkRegion(account.Region); err != nil {
+		return nil, err
+	}
+	if f.text.From == "" && len(site.Users) > 0 && len(site.Users[0].From) > 0 { // as the handler does
+		if f.text.From, err = resolve(caddy.NewReplacer(), site.Users[0].From[0]); err != nil {
+			f.text.From = ""
+		}
+	}
 	return account, resolveAccount(account, live)
+}
+
+// loadEnvironment sets the variables of a file of NAME=VALUE lines that are not set yet, as caddy run does.
+func loadEnvironment(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	number := 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		if !ok {
+			return fmt.Errorf("%s:%d: write NAME=VALUE", file, number)
+		}
+		if len(value) > 1 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
+			value = value[1 : len(value)-1]
+		}
+		if _, set := os.LookupEnv(name); !set {
+			if err := os.Setenv(name, value); err != nil {
+				return fmt.Errorf("%s:%d: %w", file, number, err)
+			}
+		}
+	}
+	return nil
 }
 
 // resolveAccount puts in what placeholders stand for. What cannot be resolved is left out where nothing is sent.
@@ -247,34 +310,47 @@ func resolveAccount(a *tryout.Account, live bool) error {
 	return nil
 }
 
-// configured finds an adapter by its name, or its definition's, in the handlers of a configuration.
-func (f *accountFlags) configured(name string) (found *Adapter, own map[string]*adapters.Definition, region string, err error) {
+// configured finds an adapter by its name, or its definition's, in the handlers of a configuration. Without one it is nil,
+// and the site is empty.
+func (f *accountFlags) configured(name string) (found *Adapter, own map[string]*adapters.Definition, site *Handler, err error) {
+	site = new(Handler)
 	file := f.config
 	if file == "" {
 		if _, err := os.Stat("Caddyfile"); err != nil {
-			return nil, nil, "", nil
+			return nil, nil, site, nil
 		}
 		file = "Caddyfile"
 	}
 	config, _, _, err := caddycmd.LoadConfig(file, f.adapter)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, nil, site, err
 	}
+	var others []string
 	for _, h := range handlersIn(config) {
 		definitions, err := parseDefinitions(h.Definitions)
 		if err != nil {
-			return nil, nil, "", err
+			return nil, nil, site, err
 		}
 		for _, a := range h.Adapters {
-			if a != nil && (a.Name == name || a.Name == "" && a.Definition == name) {
-				return a, definitions, h.DefaultRegion, nil
+			switch {
+			case a == nil:
+			case a.Name == name, a.Name == "" && a.Definition == name:
+				return a, definitions, h, nil
+			case a.Definition == name:
+				others = append(others, a.Name)
 			}
 		}
-		if definitions[name] != nil {
-			return &Adapter{Definition: name}, definitions, h.DefaultRegion, nil
+		if own == nil && definitions[name] != nil {
+			own, site = definitions, h
 		}
 	}
-	return nil, nil, "", nil
+	if len(others) > 0 {
+		return nil, nil, site, fmt.Errorf("%s has %s as %s: name one of them", file, name, strings.Join(others, ", "))
+	}
+	if own != nil {
+		found = &Adapter{Definition: name}
+	}
+	return found, own, site, nil
 }
 
 // handlersIn finds the handlers of this module, wherever they stand in a configuration.

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -50,6 +51,7 @@ const support = `sms.example.com {
 	acrobits_sms /send_message* {
 		user johndow {
 			password {env.PASSWORD}
+			from +15550002222
 		}
 		default_region US
 		define legacy legacy.caddyfile
@@ -78,18 +80,22 @@ func TestTryAndRecord(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	env := []string{"TWILIO_AUTH_TOKEN=canary-auth-token", "TWILIO_URL=" + p.URL}
+	secrets := filepath.Join(dir, "secrets.env")
+	if err := os.WriteFile(secrets, []byte("# as for caddy run\n\nTWILIO_AUTH_TOKEN=\"canary-auth-token\"\nTWILIO_URL="+p.URL+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"TWILIO_URL=" + p.URL}
 	shown, err := in(t, dir, env, "acrobits-sms", "try", "legacy", "--to", "555 123 1234", "--body", "Hi")
-	if err != nil || !strings.Contains(shown, "POST https://legacy.example.com/send\n") || !strings.Contains(shown, "X-Key: $KEY\n") || !strings.Contains(shown, "to=%2B15551231234&text=Hi") {
+	if err != nil || !strings.Contains(shown, "POST https://legacy.example.com/send\n") || !strings.Contains(shown, "X-Key: $SMS_KEY\n") || !strings.Contains(shown, "to=%2B15551231234&text=Hi") {
 		t.Errorf("%v: %s", err, shown)
 	}
 	const text = "It's $HOME & \"more\""
-	line, err := in(t, dir, env, "acrobits-sms", "try", "main", "--to", "212 555 0123", "--from", "+15550002222", "--body", text, "--curl")
+	line, err := in(t, dir, env, "acrobits-sms", "try", "main", "--to", "212 555 0123", "--body", text, "--curl") // from the user's number
 	if err != nil || strings.Contains(line, "canary") || len(p.take()) != 0 {
 		t.Fatalf("%v: %s", err, line)
 	}
 	curl := exec.Command("sh", "-c", line)
-	curl.Env = []string{"PATH=" + os.Getenv("PATH"), "AUTH_TOKEN=a 'secret' $x", "HOME=/nowhere"}
+	curl.Env = []string{"PATH=" + os.Getenv("PATH"), "SMS_AUTH_TOKEN=a 'secret' $x", "HOME=/nowhere"}
 	if out, err := curl.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, out, line)
 	}
@@ -106,7 +112,7 @@ func TestTryAndRecord(t *testing.T) {
 		_, _ = io.WriteString(w, `{"sid":"SM1","to":"+12125550123","status":"queued"}`)
 	})
 	file := filepath.Join(dir, "success.json")
-	if out, err := in(t, dir, env, "acrobits-sms", "record", "main", "--live", "--to", "212 555 0123", "--from", "+15550002222", "--out", file); err != nil {
+	if out, err := in(t, dir, env, "acrobits-sms", "record", "main", "--envfile", secrets, "--live", "--to", "212 555 0123", "--out", file); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	recorded, err := os.ReadFile(file)
@@ -119,7 +125,28 @@ func TestTryAndRecord(t *testing.T) {
 	if err := json.Unmarshal(recorded, &x); err != nil || x.Receipt.Outcome != "accepted" || x.Receipt.ID != "SM1" {
 		t.Errorf("%v: %+v", err, x)
 	}
-	if _, err := in(t, dir, env, "acrobits-sms", "record", "main", "--live", "--to", "2125550123", "--out", file); err == nil || len(p.take()) != 0 {
+	if _, err := in(t, dir, env, "acrobits-sms", "record", "main", "--envfile", secrets, "--live", "--to", "2125550123", "--out", file); err == nil || len(p.take()) != 0 {
 		t.Error("a recorded exchange is overwritten, or a message sent for nothing")
+	}
+	for want, args := range map[string][]string{
+		"has twilio as main: name one of them": {"try", "twilio", "--to", "2125550123"},
+		"the message is empty":                 {"try", "main", "--to", "2125550123", "--body", ""},
+		"emergency":                            {"try", "main", "--to", "911"},
+		"is not a country":                     {"try", "main", "--to", "2125550123", "--region", "usa"},
+		"name one adapter":                     {"try", "--to", "2125550123"},
+		"--max-parts is at least 1":            {"try", "main", "--to", "2125550123", "--max-parts", "0"},
+		"did you mean adapters":                {"adpters"},
+		"the environment variable":             {"record", "main", "--live", "--to", "2125550123"},
+		"from 100 to 599":                      {"record", "main", "--status", "2000", "--to", "2125550123"},
+		"none of the others can be":            {"record", "main", "--live", "--status", "200", "--to", "2125550123"},
+	} {
+		_, err := in(t, dir, env, append([]string{"acrobits-sms"}, args...)...)
+		var failed *exec.ExitError
+		if !errors.As(err, &failed) || !strings.Contains(string(failed.Stderr), want) || len(p.take()) != 0 {
+			t.Errorf("%v: %v, want %s", args, err, want)
+			if failed != nil {
+				t.Logf("%s", failed.Stderr)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package tryout
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -39,15 +41,24 @@ func (a *Account) message(t Text) (*sms.Message, error) {
 	}
 	var ok bool
 	if m.To, ok = number.Recipient(t.To, a.Region); !ok {
-		return nil, fmt.Errorf("%q is not a recipient; write it as +15551231234", t.To)
+		return nil, fmt.Errorf("%q is not a recipient; write it as +15551231234, or name the country of numbers without one", t.To)
 	}
 	if t.From != "" {
 		if m.From, ok = number.Sender(t.From, a.Region); !ok {
 			return nil, fmt.Errorf("%q is not a sender; write it as +15551231234", t.From)
 		}
 	}
+	if t.Body == "" && len(t.Media) == 0 {
+		return nil, errors.New("the message is empty")
+	}
+	if refusal := everywhere.Check(m.To, m.From, a.Region); refusal != nil {
+		return nil, explain(refusal)
+	}
 	return m, nil
 }
+
+// everywhere refuses emergency numbers alone.
+var everywhere, _ = destination.Parse([]string{"all", "premium", "shared_cost", "satellite", "personal", "short_codes"}, nil)
 
 // masks stand in for values that are secret or not known. They have eight letters and digits, which no encoding changes
 // and which are base64, as some keys have to be.
@@ -65,7 +76,7 @@ func (m *masks) mask(name string) string {
 	}
 	mask := fmt.Sprintf("MASK%04d", len(m.named))
 	m.named[name] = mask
-	m.of = append(m.of, mask, "$"+strings.ToUpper(name))
+	m.of = append(m.of, mask, "$SMS_"+strings.ToUpper(name)) // USER and USERNAME are taken in many shells
 	return mask
 }
 

@@ -70,7 +70,7 @@ func (a *Account) Show(w io.Writer, t Text, maxParts int, curl bool) error {
 // explain tells why an adapter cannot take a message, in the words that the app would show.
 func explain(err error) error {
 	if refusal, ok := err.(*sms.Refusal); ok {
-		return fmt.Errorf("this adapter refuses the message: %s (%w)", refusal.Fill(refusal.Sentence(), ""), refusal)
+		return fmt.Errorf("refused: %s (%w)", refusal.Fill(refusal.Sentence(), ""), refusal)
 	}
 	return err
 }

@@ -36,14 +36,14 @@ func TestShow(t *testing.T) {
 		want    []string
 	}{
 		"twilio": {map[string]string{"account_sid": "AC77", "auth_token": "canary-secret"}, false, []string{
-			"POST https://api.twilio.com/2010-04-01/Accounts/AC77/Messages.json\n", "Authorization: Basic base64(AC77:$AUTH_TOKEN)\n", "To=%2B12125550123&From=%2B15550002222&Body=It%27s+%24HOME+%26+%22more%22\n",
+			"POST https://api.twilio.com/2010-04-01/Accounts/AC77/Messages.json\n", "Authorization: Basic base64(AC77:$SMS_AUTH_TOKEN)\n", "To=%2B12125550123&From=%2B15550002222&Body=It%27s+%24HOME+%26+%22more%22\n",
 		}},
-		"telnyx":      {nil, true, []string{`-H 'Authorization: Bearer '"$API_KEY"`, `--data-binary '{"to":"+12125550123","from":"+15550002222","text":"It'\''s $HOME \u0026 \"more\""}'`}},
-		"kannel":      {map[string]string{"username": "u", "password": "canary-secret"}, true, []string{`"$BASE_URL"'/cgi-bin/sendsms?username=u&password='"$PASSWORD"'&from=`}},
-		"ringcentral": {nil, false, []string{"# the token", "assertion=$JWT", "Authorization: Bearer $TOKEN\n"}},
+		"telnyx":      {nil, true, []string{`-H 'Authorization: Bearer '"$SMS_API_KEY"`, `--data-binary '{"to":"+12125550123","from":"+15550002222","text":"It'\''s $HOME \u0026 \"more\""}'`}},
+		"kannel":      {map[string]string{"username": "u", "password": "canary-secret"}, true, []string{`"$SMS_BASE_URL"'/cgi-bin/sendsms?username=u&password='"$SMS_PASSWORD"'&from=`}},
+		"ringcentral": {nil, false, []string{"# the token", "assertion=$SMS_JWT", "Authorization: Bearer $SMS_TOKEN\n"}},
 		"azure":       {map[string]string{"resource": "demo", "access_key": base64.StdEncoding.EncodeToString([]byte("canary-secret-key"))}, false, []string{"https://demo.communication.azure.com/sms", "Authorization: " + signature}},
 		"aws_sns":     {map[string]string{"region": "us-east-1"}, false, []string{"https://sns.us-east-1.amazonaws.com/", "Authorization: " + signature}},
-		"voipms":      {nil, true, []string{`--form-string 'api_password='"$API_PASSWORD"`, `--form-string 'message=It'\''s $HOME & "more"'`}},
+		"voipms":      {nil, true, []string{`--form-string 'api_password='"$SMS_API_PASSWORD"`, `--form-string 'message=It'\''s $HOME & "more"'`}},
 	} {
 		var out bytes.Buffer
 		if err := account(t, name, c.options).Show(&out, hello, 10, c.curl); err != nil {
