@@ -22,7 +22,7 @@ import (
 // advice is what an operator can do about each cause.
 var advice = map[sms.Cause]string{
 	sms.BadRequest:            "Correct the app's settings as the sentence says.",
-	sms.Unauthorized:          "Correct user name or password in the app. The log says whose name it was.",
+	sms.Unauthorized:          "Correct user name or password in the app. The log says whose name it was, if there is such a user.",
 	sms.NotFound:              "Correct the address in the app; it has to fit `path`.",
 	sms.Method:                "Set the method in the app to POST or GET.",
 	sms.InvalidRecipient:      "The user corrects the number. Numbers without country need `default_region`.",
@@ -115,6 +115,9 @@ func TestReadmeTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	readme := string(data)
+	if count := fmt.Sprintf("[%d of them]", len(adapters.Names())-1); !strings.Contains(readme, count) {
+		t.Errorf("the README does not say %s", count)
+	}
 	for mark, table := range map[string]string{"causes": causes.String(), "adapters": list.String()} {
 		open, closing := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->"
 		before, rest, ok := strings.Cut(readme, open)
