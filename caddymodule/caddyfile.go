@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -78,6 +79,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 // user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
+	at := *d
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -122,7 +124,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "deny":
 			err = destinations(d, &h.Deny)
 		case "path":
-			at := *d
+			at := *d // of this line
 			err = one(d, &h.Path)
 			checks = append(checks, func(map[string]*adapters.Definition) error { return wrap(&at, h.checkPath()) })
 		case "reply":
@@ -166,7 +168,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
+	return wrap(&at, h.checkComplete())
 }
 
 // check is made when the whole block is known, because what it asks may stand anywhere in it.
@@ -282,7 +284,7 @@ func destinations(d *caddyfile.Dispenser, into *[]string) error {
 
 // unmarshalUser reads a user block. The check it returns reads the numbers, when the region is known.
 func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
-	u := new(User)
+	u, at := new(User), *d
 	if !d.AllArgs(&u.Name) {
 		return nil, d.Err("write: user NAME { password … }")
 	}
@@ -336,7 +338,17 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 				return from[i].WrapErr(err)
 			}
 		}
-		return nil
+		if slices.ContainsFunc(u.From, func(s string) bool { return strings.Contains(s, "{") }) {
+			return nil
+		}
+		policy, err := destination.Parse(h.Allow, h.Deny)
+		if err == nil {
+			_, _, err = u.account(h.DefaultRegion, policy)
+		}
+		if err != nil {
+			err = fmt.Errorf("user %s: %w", u.Name, err)
+		}
+		return wrap(&at, err)
 	}, nil
 }
 

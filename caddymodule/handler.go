@@ -215,9 +215,20 @@ func parseForm(s string) (sendmessage.Form, error) {
 	return form, nil
 }
 
-func (h *Handler) provisionUsers(ctx caddy.Context) error {
-	if len(h.Users)+len(h.Directories) == 0 {
+// checkComplete reports what must not be missing.
+func (h *Handler) checkComplete() error {
+	switch {
+	case len(h.Users)+len(h.Directories) == 0:
 		return errors.New("nobody may send: write user NAME { password … }")
+	case len(h.Adapters) == 0:
+		return errors.New("no message could leave: write adapter NAME { … }, or adapter sandbox to try")
+	}
+	return nil
+}
+
+func (h *Handler) provisionUsers(ctx caddy.Context) error {
+	if err := h.checkComplete(); err != nil {
+		return err
 	}
 	var err error
 	if h.policy, err = destination.Parse(h.Allow, h.Deny); err != nil {
@@ -337,9 +348,6 @@ func (h *Handler) provisionLimits(caddy.Context) (err error) {
 var errNull = errors.New("null is not a user, an adapter or a definition")
 
 func (h *Handler) provisionDelivery(ctx caddy.Context) error {
-	if len(h.Adapters) == 0 {
-		return errors.New("no message could leave: write adapter NAME { … }, or adapter sandbox to try")
-	}
 	transport, err := h.loadTransport(ctx)
 	if err != nil {
 		return err
