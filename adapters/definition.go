@@ -527,7 +527,7 @@ func checkBaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("base_url is not a URL")
+		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
 	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
 		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

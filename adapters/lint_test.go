@@ -213,7 +213,7 @@ func TestCheck(t *testing.T) {
 		{map[string]string{"account_sid": "AC1", "auth_token": "t\r\nX: y"}, "", "option auth_token holds a control character"},
 		{good, "ftp://x", "base_url begins with https:// or http://"},
 		{good, "https://x?y", "nothing else"},
-		{good, "://", "base_url is not a URL"},
+		{good, "://", "base_url begins with"},
 	} {
 		_, err := d.Bind("", c.base, c.options)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

@@ -112,7 +112,11 @@ func isHash(secret string) bool {
 func sender(s, region string) (sms.Number, error) {
 	n, ok := number.Sender(s, region)
 	if !ok {
-		return n, fmt.Errorf("from: %q is not a number, short code or sender ID; write numbers as +15551234567", s)
+		or := ""
+		if region == "" {
+			or = ", or set default_region"
+		}
+		return n, fmt.Errorf("from: %q is not a number, short code or sender ID; write numbers as +15551234567%s", s, or)
 	}
 	return n, nil
 }
