@@ -33,6 +33,7 @@ type Adapter struct {
 
 	def      *Definition
 	account  [sha256.Size]byte
+	payer    [sha256.Size]byte
 	variants []*call
 	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
@@ -70,6 +71,10 @@ func (d *Definition) Credentials() (names []string) {
 
 // Account tells accounts apart: adapters of the same definition, base URL and options have the same.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
+
+// Payer tells apart who pays, as far as that can be told without secrets: by the definition's name, the base URL and the
+// options that are not secret. Without any of these options it is the account.
+func (a *Adapter) Payer() [sha256.Size]byte { return a.payer }
 
 // Format prints the name, whatever the verb: an adapter holds secrets.
 func (a Adapter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.Name) }
@@ -121,11 +126,17 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: %w", name, err)
 	}
-	whose := []string{d.text, base.String()}
+	whose, payer := []string{d.text, base.String()}, []string{d.Name, base.String()}
 	for _, o := range d.Options {
 		whose = append(whose, o.Name, values[o.Name])
+		if !o.Secret && values[o.Name] != "" {
+			payer = append(payer, o.Name, values[o.Name])
+		}
 	}
 	a.account = sha256.Sum256(fmt.Appendf(nil, "%q", whose))
+	if a.payer = a.account; len(payer) > 2 || len(d.Options) == 0 {
+		a.payer = sha256.Sum256(fmt.Appendf(nil, "%q", payer))
+	}
 	if len(d.replace) > 0 {
 		a.replacer = strings.NewReplacer(d.replace...)
 	}

@@ -56,13 +56,13 @@ func (u *User) account(region string, site *destination.Policy) (account users.A
 	for _, s := range u.From {
 		n, err := sender(s, region)
 		if err != nil {
-			return account, nil, err
+			return account, nil, &optionError{"from", err}
 		}
 		account.Numbers = append(account.Numbers, n)
 	}
 	own, err := destination.Parse(u.Allow, u.Deny)
 	if err != nil {
-		return account, nil, err
+		return account, nil, &optionError{"allow or deny", err}
 	}
 	policy := site
 	if !own.Empty() {
@@ -75,6 +75,14 @@ func (u *User) account(region string, site *destination.Policy) (account users.A
 	}
 	return account, weakOptions, nil
 }
+
+// optionError says which option of a user is wrong. It quotes the value.
+type optionError struct {
+	name string
+	error
+}
+
+func (e *optionError) Unwrap() error { return e.error }
 
 // resolved is the user with what placeholders stand for. The resolved secrets stay out of the configuration, which Caddy
 // prints.

@@ -34,8 +34,8 @@ type directory interface {
 // read changes nothing, and is reported in the log. Best replace the file by renaming a new one.
 type UserFile struct {
 	// Path is that of the file. JSON is a list of users, each as in a handler's `users`. CSV has a line of names first,
-	// of `name`, `passwords`, `tokens`, `from`, `allow` and `deny`; several values in a field are divided by blanks, so
-	// that passwords and tokens with blanks need JSON. Nothing in the file is a placeholder.
+	// of `name`, `password`, `token`, `from`, `allow` and `deny`; several numbers or destinations in a field are divided
+	// by blanks, several passwords need JSON. Nothing in the file is a placeholder.
 	Path string `json:"path"`
 
 	logger *zap.Logger
@@ -65,10 +65,12 @@ func (f *UserFile) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.Next(); !d.AllArgs(&f.Path) {
 		return d.Err("write: users file PATH")
 	}
-	if !filepath.IsAbs(f.Path) {
-		f.Path = filepath.Join(filepath.Dir(d.File()), f.Path)
+	if filepath.IsAbs(f.Path) {
+		return nil
 	}
-	return nil
+	var err error // absolute, since the server that loads the configuration may run elsewhere
+	f.Path, err = filepath.Abs(filepath.Join(filepath.Dir(d.File()), f.Path))
+	return wrap(d, err)
 }
 
 func (f *UserFile) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
@@ -78,13 +80,16 @@ func (f *UserFile) open(read func(*User) (users.Account, []string, error)) (user
 			return nil, err
 		}
 		accounts, weak := make([]users.Account, 0, len(list)), 0
-		for _, u := range list {
+		if len(list) == 0 {
+			return nil, errors.New("there is no user in it")
+		}
+		for i, u := range list {
 			if u == nil {
 				return nil, errNull
 			}
 			account, options, err := read(u)
 			if err != nil {
-				return nil, fmt.Errorf("user %s: %w", u.Name, err)
+				return nil, fmt.Errorf("user %d of the file: %w", i+1, discreet(err))
 			}
 			accounts = append(accounts, account)
 			weak += len(options)
@@ -112,6 +117,16 @@ func (f *UserFile) open(read func(*User) (users.Account, []string, error)) (user
 		return nil, fmt.Errorf("users file %s: %w", f.Path, err)
 	}
 	return opened, nil
+}
+
+// discreet leaves out what stands where a number or a destination should: in data from elsewhere it may be a secret that
+// slipped into the wrong place.
+func discreet(err error) error {
+	var option *optionError
+	if errors.As(err, &option) {
+		return fmt.Errorf("what stands in %s cannot be read", option.name)
+	}
+	return err
 }
 
 // parseUsers reads users of JSON or CSV.
@@ -149,7 +164,7 @@ func parseUsersJSON(data []byte) (list []*User, err error) {
 }
 
 // columns are what a CSV file says of a user.
-var columns = []string{"name", "passwords", "tokens", "from", "allow", "deny"}
+var columns = []string{"name", "password", "token", "from", "allow", "deny"}
 
 func parseUsersCSV(data []byte) (list []*User, err error) {
 	r := csv.NewReader(bytes.NewReader(data))
@@ -182,10 +197,15 @@ func parseUsersCSV(data []byte) (list []*User, err error) {
 			switch values := strings.Fields(field); names[i] {
 			case "name":
 				u.Name = strings.TrimSpace(field)
-			case "passwords":
-				u.Passwords = values
-			case "tokens":
-				u.Tokens = values
+			case "password", "token":
+				secret := strings.TrimSpace(field)
+				switch {
+				case secret == "":
+				case names[i] == "token":
+					u.Tokens = []string{secret}
+				default:
+					u.Passwords = []string{secret}
+				}
 			case "from":
 				u.From = values
 			case "allow":

@@ -19,22 +19,22 @@ import (
 )
 
 func TestParseUsers(t *testing.T) {
-	ann := &User{Name: "ann", Passwords: []string{"p,w", "second"}, From: []string{"+15550001111", "ACME"}}
+	ann := &User{Name: "ann", Passwords: []string{"p,w second"}, From: []string{"+15550001111", "ACME"}}
 	bob := &User{Name: "bob@example.com", Tokens: []string{"t"}, Allow: []string{"GB"}, Deny: []string{"+4470"}}
 	for name, c := range map[string]struct {
 		text string
 		want []*User
 		err  string
 	}{
-		"json":             {`[{"name":"ann","passwords":["p,w","second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
-		"csv":              {"name,passwords,tokens,from,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,\r\nbob@example.com,,t,,GB,+4470\n", []*User{ann, bob}, ""},
-		"other columns":    {"\uFEFFtokens,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
-		"empty":            {"", nil, "line 1: write the names of the columns: name,passwords,tokens,from,allow,deny"},
+		"json":             {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":              {"name,password,token,from,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,\r\nbob@example.com,,t,,GB,+4470\n", []*User{ann, bob}, ""},
+		"other columns":    {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
+		"empty":            {"", nil, "line 1: write the names of the columns: name,password,token,from,allow,deny"},
 		"no name":          {"ann,secret\n", nil, "line 1: write the names"},
-		"misspelled":       {"name,pasword\n", nil, `not "pasword", did you mean passwords`},
+		"misspelled":       {"name,pasword\n", nil, `not "pasword", did you mean password`},
 		"twice":            {"name,name\n", nil, "name appears twice"},
-		"too few":          {"name,tokens\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
-		"quotes":           {"name,tokens\nann,t\"x\n", nil, "line 2: "},
+		"too few":          {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
+		"quotes":           {"name,token\nann,t\"x\n", nil, "line 2: "},
 		"broken json":      {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
 		"another json":     {"{\"users\":[]}", nil, "line 1: this is no list"},
 		"unknown member":   {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "this is no list of users"},
@@ -60,7 +60,7 @@ func TestUserFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users.csv")
 	version := time.Now()
 	write := func(text string) {
-		if err := os.WriteFile(path, []byte("name,passwords,from,allow\n"+text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte("name,password,from,allow\n"+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		version = version.Add(time.Second)
@@ -99,10 +99,15 @@ func TestUserFile(t *testing.T) {
 		}
 	})
 	write("bob,12345678,nonsense!,\n")
-	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), `user bob: from: "nonsense!"`) {
+	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), "user 1 of the file: what stands in from cannot be read") {
 		t.Errorf("a broken file at the start: %v", err)
 	}
+	write("")
+	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), "there is no user in it") {
+		t.Errorf("an empty file: %v", err)
+	}
 	for block, want := range map[string]string{
+		"users file /dev/null":   "no regular file",
 		"users":                  "users file PATH",
 		"users file":             "users file PATH",
 		"users nowhere x":        "nowhere",
@@ -142,7 +147,7 @@ func TestUserService(t *testing.T) {
 		case asked.User == "ann" && asked.Password == "12345678", asked.Token == "a-token-for-ann":
 			_, _ = io.WriteString(w, `{"allowed": true, "user": "ann", "from": ["+15550007777"], "allow": ["GB"]}`)
 		case asked.User == "wrong" && asked.Password == "12345678":
-			_, _ = io.WriteString(w, `{"allowed": true, "from": ["nonsense!"]}`)
+			_, _ = io.WriteString(w, `{"allowed": true, "user": "wrong", "from": ["canary nonsense!"]}`)
 		default:
 			_, _ = io.WriteString(w, `{"allowed": false}`)
 		}
@@ -182,12 +187,14 @@ func TestUserService(t *testing.T) {
 		}
 	}
 	for block, want := range map[string]string{
-		"users http":                                 "users http URL",
-		"users http users.example.com":               "write the URL of your service",
-		"users http https://x.example {\nttl 5s":     `not "ttl"`,
-		"users http https://x.example {\nheader X":   "header NAME VALUE",
-		"users http https://x.example {\ncache soon": "cache takes a duration",
-		"users http https://x.example/{env.NOT_SET}": "NOT_SET is not set",
+		"users http":                                       "users http URL",
+		"users http https://a:b@x.example":                 "header Authorization",
+		"users http https://x.example {\nheader \"X Y\" z": "is no header",
+		"users http users.example.com":                     "write the URL of your service",
+		"users http https://x.example {\nttl 5s":           `not "ttl"`,
+		"users http https://x.example {\nheader X":         "header NAME VALUE",
+		"users http https://x.example {\ncache soon":       "cache takes a duration",
+		"users http https://x.example/{env.NOT_SET}":       "NOT_SET is not set",
 	} {
 		if strings.Contains(block, "{\n") {
 			block += "\n}"

@@ -10,7 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
@@ -51,7 +52,8 @@ func init() {
 // `{http.acrobits_sms.reference}` | The reference that a user can read out
 // `{http.auth.user.id}` | The name of the user
 type Handler struct {
-	// Users are those who may send. At least one is required: there is no open mode.
+	// Users are those who may send. At least one is required, here or in Directories: there is no
+	// open mode.
 	Users []*User `json:"users,omitempty"`
 
 	// DefaultRegion is the country of numbers that are written without one, as a two-letter code such as `US`.
@@ -75,8 +77,8 @@ type Handler struct {
 	Lockout *Lockout `json:"lockout,omitempty"`
 
 	// Limits are how much may be sent. Default: 30 messages a minute and 1,000 segments a day for each user, 10,000
-	// segments a day for all together. What was counted survives a reload, for as long as the first adapter's account
-	// stays the same.
+	// segments a day for all together. What was counted survives a reload, for as long as the first adapter's
+	// definition, base URL and options that are not secret stay the same (or its secrets, if it has no other options).
 	Limits *Limits `json:"limits,omitempty"`
 
 	// Stealth answers those who do not prove who they are with an empty 404, as if nothing was here.
@@ -141,7 +143,7 @@ type Handler struct {
 	deliverer *delivery.Deliverer
 	taken     []func() error // releases what this handler shares with others
 	phrases   *phrases
-	hinted    *sync.Map // which hints were logged already, a bit each, by the user's name
+	hinted    *recent.Table[string, *atomic.Uint32] // which hints were logged already, a bit each, by the user's name
 	logger    *zap.Logger
 }
 
@@ -156,7 +158,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It opens no connection.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.hinted = new(sync.Map)
+	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
 		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionLimits,
 	} {
@@ -340,7 +342,7 @@ func (h *Handler) provisionLimits(caddy.Context) (err error) {
 	if h.limits, err = h.Limits.rules(); err != nil {
 		return err
 	}
-	h.counters = take(h, counters, h.deliverer.Routes[0].Adapter.Account(), limit.NewCounters)
+	h.counters = take(h, counters, h.deliverer.Routes[0].Adapter.Payer(), limit.NewCounters)
 	return nil
 }
 

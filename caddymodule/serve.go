@@ -411,11 +411,12 @@ func (x *exchange) hint() {
 		if !lacks {
 			continue
 		}
-		known, ok := x.hinted.Load(x.user.Name)
+		known, ok := x.hinted.Get(x.user.Name)
 		if !ok {
-			known, _ = x.hinted.LoadOrStore(x.user.Name, new(atomic.Uint32))
+			known = new(atomic.Uint32)
+			x.hinted.Put(x.user.Name, known)
 		}
-		if bit := uint32(1) << i; known.(*atomic.Uint32).Or(bit)&bit == 0 {
+		if bit := uint32(1) << i; known.Or(bit)&bit == 0 {
 			x.logger.Warn(hints[i].advice, zap.String("user", x.user.Name), zap.String("hint", hints[i].name))
 		}
 	}

@@ -2,11 +2,11 @@ package caddymodule
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,15 +14,17 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
 
 // UserService asks a service of the operator's who may send. It gets a POST of JSON with `user` and `password`, or with
-// `token` where an app sends no name, and answers 200 with JSON: `allowed`, true or false; of one who is allowed `from`,
-// `allow` and `deny` as in a handler's `users`, and `user`, the name that a token stands for; of a known user whose password
-// is wrong `user` too, for the log and the lockout. Any other answer, and none, admits nobody.
+// `token` where an app sends no name, and answers 200 with JSON: `allowed`, true or false; of one who is allowed `user`, always in
+// the same writing, by which he is counted and logged, and `from`, `allow` and `deny` as in a handler's `users`; of a known
+// user whose password is wrong `user` too, for the log and the lockout. 401 and 403 deny. Any other answer, and none, admits
+// nobody.
 type UserService struct {
 	// URL is the service's address. It may hold placeholders such as `{env.USERS_KEY}`.
 	URL string `json:"url"`
@@ -36,7 +38,8 @@ type UserService struct {
 	// Cache is for how long an answer that admits somebody counts. One that denies counts for 10 seconds. Default: `5m`.
 	Cache caddy.Duration `json:"cache,omitempty"`
 
-	// Stale is for how long thereafter it still counts while the service gives no answer. Default: `0`.
+	// Stale is for how long thereafter it still counts while the service cannot be reached, is too slow or answers 5xx.
+	// Default: `0`.
 	Stale caddy.Duration `json:"stale,omitempty"`
 
 	service   *users.Service
@@ -64,9 +67,9 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("users http: %w", err)
 	}
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("users http: write the URL of your service, such as https://users.example.com/check")
+	u, err := parseServiceURL(address)
+	if err != nil {
+		return err
 	}
 	if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
 		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
@@ -79,6 +82,12 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		resolved, err := resolve(repl, value)
 		if err != nil {
 			return fmt.Errorf("users http: header %s: %w", name, err)
+		}
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(resolved) {
+			return fmt.Errorf("users http: %q is no header, or its value cannot be one", name)
+		}
+		if isLiteral(value) && secretHeader.MatchString(name) {
+			log.Warn(literalSecret, zap.String("option", "header "+name))
 		}
 		header.Set(name, resolved)
 	}
@@ -95,6 +104,18 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		},
 	}
 	return s.service.Start()
+}
+
+// secretHeader finds headers that hold secrets.
+var secretHeader = regexp.MustCompile(`(?i)auth|key|token|secret|pass`)
+
+// parseServiceURL reads the address of a service.
+func parseServiceURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return nil, errors.New("users http: write the URL of your service, such as https://users.example.com/check; credentials go into header Authorization")
+	}
+	return u, nil
 }
 
 // Cleanup implements caddy.CleanerUpper.
@@ -116,6 +137,11 @@ func (s *UserService) Cleanup() error {
 func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.Next(); !d.AllArgs(&s.URL) {
 		return d.Err("write: users http URL")
+	}
+	if isLiteral(s.URL) {
+		if _, err := parseServiceURL(s.URL); err != nil {
+			return d.WrapErr(err)
+		}
 	}
 	known := []string{"header", "timeout", "cache", "stale"}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -147,13 +173,9 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (s *UserService) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
-	s.service.Read = func(answer []byte, name string) (*users.User, error) {
-		var told struct{ From, Allow, Deny []string }
-		if json.Unmarshal(answer, &told) != nil {
-			return nil, errors.New("from, allow and deny are lists of texts")
-		}
-		account, _, err := read(&User{Name: name, From: told.From, Allow: told.Allow, Deny: told.Deny})
-		return &account.User, err
+	s.service.Read = func(a users.Answer) (*users.User, error) {
+		account, _, err := read(&User{Name: a.User, From: a.From, Allow: a.Allow, Deny: a.Deny})
+		return &account.User, discreet(err)
 	}
 	return s.service, nil
 }

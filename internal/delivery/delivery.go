@@ -50,7 +50,14 @@ type Deliverer struct {
 // count, not its end.
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	ctx = context.WithoutCancel(ctx)
-	end := time.Now().Add(d.Timeout)
+	begin := time.Now()
+	if !m.Received.IsZero() { // the app's patience began then
+		begin = m.Received
+	}
+	end := begin.Add(d.Timeout)
+	if d.tooLate(end) {
+		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited), Detail: "the time was spent before it could be sent"}
+	}
 	var tried []sms.Receipt
 	attempts, told := 0, 0 // told is the refusal that says most of what to do
 	for i, route := range d.Routes {

@@ -149,3 +149,18 @@ func TestNoAttemptTooLate(t *testing.T) {
 		t.Errorf("%s %s, the second has %d", r.Outcome, r.Cause(), second.count.Load())
 	}
 }
+
+// The budget begins when the app sent the message: one that waited too long for its turn is not begun.
+func TestTooLateToBegin(t *testing.T) {
+	p := serve(t, say(200, `{"id":"7"}`))
+	d := deliverer(t, p.URL)
+	d.Timeout, d.AttemptTimeout = 20*time.Second, 10*time.Second
+	for ago, want := range map[time.Duration]sms.Outcome{0: sms.Accepted, 10 * time.Second: sms.Accepted, 18 * time.Second: sms.Refused, time.Hour: sms.Refused} {
+		before := p.count.Load()
+		m := message()
+		m.Received = time.Now().Add(-ago)
+		if r := d.Deliver(t.Context(), m); r.Outcome != want || (p.count.Load() > before) != (want == sms.Accepted) {
+			t.Errorf("%s ago: %s %s", ago, r.Outcome, r.Cause())
+		}
+	}
+}

@@ -20,7 +20,7 @@ const (
 	User    Scope = iota
 	Sender        // the number or ID that a message is sent from
 	Country       // that of the recipient
-	Site          // all that an account of a provider pays for
+	Site          // all that share the counters
 )
 
 // Unit is what a rule counts.
@@ -92,7 +92,7 @@ func Parse(words []string) (Rule, error) {
 		if r.Period < Day {
 			return r, errors.New("only days and months have a time zone")
 		}
-		if r.Zone, err = time.LoadLocation(words[5]); err != nil {
+		if r.Zone, err = time.LoadLocation(words[5]); err != nil || words[5] == "Local" {
 			return r, fmt.Errorf("%q is not a time zone; write a name such as Europe/Berlin", words[5])
 		}
 	}
@@ -157,7 +157,7 @@ type Exceeded struct {
 	Wait time.Duration
 }
 
-// size bounds what is counted: that many users, senders and countries at least, each for each rule.
+// size bounds what is counted: that many counters at least. Each user, sender and country has one for each rule.
 const size = 1 << 16
 
 // Counters hold what was sent. They are safe for concurrent use, and outlive the rules: a changed rule goes on with what
@@ -194,9 +194,6 @@ func (c *Counters) Take(rules []Rule, u Use, now time.Time) *Exceeded {
 	for _, commit := range []bool{false, true} {
 		for _, r := range rules {
 			who, amount := u.of(r)
-			if who == "" && r.Scope != Site {
-				continue // no sender is known
-			}
 			wait, ok := c.counter(r, who).take(r, amount, now, commit)
 			if !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
 				worst = &Exceeded{r, wait}
@@ -257,12 +254,15 @@ func (n *counter) takeOfCalendar(r Rule, amount int, now time.Time, commit bool)
 	if r.Period == Month {
 		begin, end = time.Date(year, month, 1, 0, 0, 0, 0, zone), time.Date(year, month+1, 1, 0, 0, 0, 0, zone)
 	}
+	for end.In(zone).Day() == day { // where this midnight does not exist
+		end = end.Add(time.Hour)
+	}
 	since, counted := n.since, n.amount
 	if begin.After(since) { // a clock that is set back begins nothing
 		since, counted = begin, 0
 	}
 	if counted+amount > r.Most {
-		return end.Sub(now), false
+		return max(end.Sub(now), time.Second), false
 	}
 	if commit {
 		n.since, n.amount = since, counted+amount

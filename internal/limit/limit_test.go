@@ -28,6 +28,9 @@ func rules(t testing.TB, lines ...string) (list []Rule) {
 	return list
 }
 
+// cutover is how long after noon the 28th of March 2027 begins on the Azores, at one o'clock.
+const cutover = 124*24*time.Hour - 11*time.Hour
+
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // Each step is a message at a time after noon, and whether it may be sent or how long it has to wait.
@@ -61,11 +64,14 @@ func TestTake(t *testing.T) {
 		"a month": {[]string{"user 1 messages per month"}, []step{
 			{0, bob, ""}, {24 * time.Hour, bob, "132h0m0s"}, {156 * time.Hour, bob, ""},
 		}},
+		"a day that begins at one o'clock": {[]string{"user 1 messages per day Atlantic/Azores"}, []step{
+			{cutover - 2*time.Hour, bob, ""}, {cutover - 30*time.Minute, bob, "30m0s"}, {cutover, bob, ""}, {cutover + time.Minute, bob, "22h59m0s"},
+		}},
 		"the longest wait counts, and what is refused takes nothing": {[]string{"user 1 messages per minute", "site 2 messages per day"}, []step{
 			{0, bob, ""}, {0, bob, "1m0s"}, {0, ann, ""}, {0, ann, "12h0m0s"},
 		}},
 		"senders and countries": {[]string{"sender 1 messages per hour", "country 2 messages per hour"}, []step{
-			{0, Use{Sender: "+1", Country: "US"}, ""}, {0, Use{Sender: "+1", Country: "CA"}, "1h0m0s"}, {0, Use{Country: "US"}, ""}, {0, Use{Country: "US"}, "30m0s"}, {0, Use{Country: "CA"}, ""},
+			{0, Use{Sender: "+1", Country: "US"}, ""}, {0, Use{Sender: "+1", Country: "CA"}, "1h0m0s"}, {0, Use{Country: "US"}, ""}, {0, Use{Country: "CA"}, "1h0m0s"}, {0, Use{Sender: "+2", Country: "US"}, "30m0s"}, {0, Use{Sender: "+2", Country: "CA"}, ""},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -129,14 +129,19 @@ func newDisguise(a *Account, m *sms.Message, token sms.Hidden, adapter *adapters
 // errPrivate says that something was found that no replacement caught.
 var errPrivate = errors.New("the reply holds a secret in a writing that cannot be replaced, so nothing is written")
 
+// errNoToken says that a token may stand in a reply where nobody knows which of it is the token.
+var errNoToken = errors.New("the definition finds no token in a reply that may hold one, so nothing is written; correct access and accepted of the token block")
+
 // hide disguises the replies of an exchange.
 func (d *disguise) hide(x *recording.Exchange) error {
 	var replies []*recording.Reply
 	if x.Token != nil {
-		if !d.token.Empty() {
-			x.Token.Reply.Body = d.otherTokens(x.Token.Reply.Body)
+		r := &x.Token.Reply
+		if d.token.Empty() && r.Status < 400 {
+			return errNoToken
 		}
-		replies = append(replies, &x.Token.Reply)
+		r.Body = d.otherTokens(r.Body)
+		replies = append(replies, r)
 	}
 	if x.Reply != nil {
 		replies = append(replies, x.Reply)
@@ -192,25 +197,37 @@ func (d *disguise) number(found string) string {
 	return found
 }
 
-// otherTokens replaces what else a token reply hands out: any word that is long and no sentence.
+// otherTokens replaces what else a token reply hands out, at any depth: whatever is long and no sentence.
 func (d *disguise) otherTokens(body string) string {
 	decoder := json.NewDecoder(strings.NewReader(body))
 	decoder.UseNumber()
-	var reply map[string]any
+	var reply any
 	if decoder.Decode(&reply) != nil {
 		return body
-	}
-	for name, value := range reply {
-		s, ok := value.(string)
-		if ok && s != d.token.Reveal() && len(s) >= 16 && !strings.ContainsFunc(s, unicode.IsSpace) {
-			reply[name] = fictional(name)
-		}
 	}
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
-	if e.Encode(reply) != nil {
+	if e.Encode(d.withoutTokens(reply, "token")) != nil {
 		return body
 	}
 	return strings.TrimSpace(out.String())
+}
+
+func (d *disguise) withoutTokens(value any, name string) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for name := range v {
+			v[name] = d.withoutTokens(v[name], name)
+		}
+	case []any:
+		for i := range v {
+			v[i] = d.withoutTokens(v[i], name)
+		}
+	case string:
+		if v != d.token.Reveal() && len(v) >= 16 && !strings.ContainsFunc(v, unicode.IsSpace) {
+			return fictional(name)
+		}
+	}
+	return value
 }

@@ -76,7 +76,7 @@ func TestRecordLive(t *testing.T) {
 	count, owner := 0, ""
 	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/restapi/oauth/token" {
-			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600,"refresh_token":"canary-token-for-later","scope":"SMS Faxes"}`)
+			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600,"refresh_token":"canary-token-for-later","deep":[{"id_token":"canary-token-of-another-kind"}],"scope":"SMS Faxes"}`)
 			return
 		}
 		count++
@@ -125,15 +125,6 @@ func TestRecordLive(t *testing.T) {
 
 // A reply with a secret that cannot be replaced is not recorded, and what became of a message is said as it is.
 func TestRecordRefuses(t *testing.T) {
-	var answer http.HandlerFunc
-	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/oauth/token") {
-			_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600}`)
-			return
-		}
-		answer(w, r)
-	}))
-	defer p.Close()
 	twilio := map[string]string{"account_sid": "canary-account", "auth_token": "canary-secret"}
 	ringcentral := map[string]string{"client_id": "canary-client", "client_secret": "canary-secret", "jwt": "canary-jwt"}
 	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
@@ -146,10 +137,20 @@ func TestRecordRefuses(t *testing.T) {
 		"mixed writing": {"twilio", twilio, func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"sid":"SM1","of":"can\u0061ry-secret"}`)
 		}, "holds a secret"},
+		"no token": {"ringcentral", ringcentral, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"accessToken":"canary-live-token"}`)
+		}, "finds no token"},
 		"no reply":      {"twilio", twilio, hangUp, "no reply from the provider: unknown"},
 		"after a token": {"ringcentral", ringcentral, hangUp, "the message was sent, but no reply came"},
 	} {
-		answer = c.answer
+		p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/oauth/token") && name != "no token" {
+				_, _ = io.WriteString(w, `{"access_token":"canary-token","expires_in":3600}`)
+				return
+			}
+			c.answer(w, r)
+		}))
+		defer p.Close()
 		a := account(t, c.adapter, c.options)
 		a.BaseURL = p.URL
 		if x, err := a.RecordLive(t.Context(), hello, &http.Transport{DisableKeepAlives: true}); err == nil || !strings.Contains(err.Error(), c.want) {

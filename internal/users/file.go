@@ -2,14 +2,21 @@ package users
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// lookAgain is how often a file is looked at, when somebody asks.
-const lookAgain = time.Second
+const (
+	// lookAgain is how often a file is looked at, when somebody asks.
+	lookAgain = time.Second
+
+	// maxFile is how many bytes a file of users has at most.
+	maxFile = 64 << 20
+)
 
 // File keeps the users of a file that may change. It is read again when it has changed; a version that cannot be read
 // changes nothing. It is safe for concurrent use.
@@ -21,12 +28,13 @@ type File struct {
 
 	mu   sync.Mutex // held by whoever looks
 	next time.Time
-	seen os.FileInfo // the version that was read last, nil if there was none
+	seen os.FileInfo // the version that was read last, nil if it has to be read
+	told string      // the last failure
 }
 
 var _ Users = (*File)(nil)
 
-// OpenFile reads the users of a file. Once for each later version, report is told that it counts, by nil, or why not.
+// OpenFile reads the users of a file. report is told of each later version that it counts, by nil, or once why not.
 func OpenFile(path string, parse func([]byte) (*List, error), report func(error)) (*File, error) {
 	f := &File{path: path, parse: parse, report: report}
 	return f, f.read()
@@ -48,26 +56,50 @@ func (f *File) look(now time.Time) {
 		return
 	}
 	f.next = now.Add(lookAgain)
-	info, err := os.Stat(f.path)
-	switch {
-	case err == nil && f.seen != nil && os.SameFile(info, f.seen) && info.ModTime().Equal(f.seen.ModTime()) && info.Size() == f.seen.Size():
-	case err != nil && f.seen == nil: // gone, and said so
-	default:
-		f.report(f.read())
+	if info, err := os.Stat(f.path); err == nil && f.seen != nil && isSame(info, f.seen) {
+		return
 	}
+	failure := ""
+	err := f.read()
+	if err == errChanging {
+		return
+	}
+	if err != nil {
+		failure = err.Error()
+	}
+	if failure == "" || failure != f.told {
+		f.report(err)
+	}
+	f.told = failure
 }
 
+func isSame(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// errChanging says that somebody is writing the file.
+var errChanging = errors.New("the file is being written")
+
+// read reads the file. One that cannot be read is tried again, one that was read and makes no sense is not.
 func (f *File) read() error {
 	f.seen = nil
-	info, err := os.Stat(f.path) // before it is read, so that a change meanwhile is seen
-	if err != nil {
+	before, err := os.Stat(f.path)
+	switch {
+	case err != nil:
 		return err
+	case !before.Mode().IsRegular():
+		return errors.New("it is no regular file")
+	case before.Size() > maxFile:
+		return fmt.Errorf("it has more than %d bytes", maxFile)
 	}
-	f.seen = info
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return err
 	}
+	if after, err := os.Stat(f.path); err != nil || !isSame(before, after) {
+		return errChanging
+	}
+	f.seen = before
 	list, err := f.parse(data)
 	if err == nil {
 		f.list.Store(list)

@@ -10,6 +10,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -31,6 +33,9 @@ const (
 	mostAnswers = 1 << 14
 )
 
+// pause is how long a service that gave no answer is left alone.
+const pause = 3 * time.Second
+
 // Service asks an operator's own service who may send. It is safe for concurrent use. Whatever goes wrong, nobody is
 // admitted, but for those it knew a short while ago.
 type Service struct {
@@ -39,31 +44,45 @@ type Service struct {
 	Header    http.Header
 	// Timeout is for an answer as a whole.
 	Timeout time.Duration
-	// Keep is how long an admission counts, Stale how much longer if the service gives no answer.
+	// Keep is how long an admission counts, Stale how much longer while the service gives no answer.
 	Keep, Stale time.Duration
 	// Read makes a user of an answer that admits one.
-	Read func(answer []byte, name string) (*User, error)
+	Read func(Answer) (*User, error)
 	// Report is told why there was no answer. Nothing of a credential is in it.
 	Report func(error)
 
-	digests digester
-	known   *recent.Table[digest, remembered]
-	asking  singleflight.Group
+	digests  digester
+	admitted *recent.Table[digest, admission]
+	denied   *recent.Table[digest, denial]
+	asking   singleflight.Group
+	down     atomic.Pointer[time.Time] // until when the service is left alone
 }
 
-// remembered is an answer: a user, or a denial if there is none.
-type remembered struct {
-	user   *User
-	denied error
-	until  time.Time
-	stale  time.Time
+// Answer is what a service says. Members that it does not have are refused: a misspelled one may be a restriction.
+type Answer struct {
+	Allowed *bool    `json:"allowed"`
+	User    string   `json:"user"`
+	From    []string `json:"from"`
+	Allow   []string `json:"allow"`
+	Deny    []string `json:"deny"`
+}
+
+type admission struct {
+	user         *User
+	until, stale time.Time
+}
+
+type denial struct {
+	err   error
+	until time.Time
 }
 
 var _ Users = (*Service)(nil)
 
 // Start makes the service ready.
 func (s *Service) Start() error {
-	s.known = recent.NewTable[digest, remembered](mostAnswers)
+	s.admitted = recent.NewTable[digest, admission](mostAnswers)
+	s.denied = recent.NewTable[digest, denial](mostAnswers)
 	_, err := rand.Read(s.digests[:])
 	return err
 }
@@ -75,48 +94,91 @@ type question struct {
 	Token    string `json:"token,omitempty"`
 }
 
-// Authenticate implements Users.
-func (s *Service) Authenticate(ctx context.Context, c Credential) (*User, error) {
+// Authenticate implements Users. As in a List, a blank in the secret also counts as a +, and beside a token may stand a
+// caller ID. It does not end with the context, so that nobody guesses by hanging up before it is known that he was wrong.
+func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 	secret := c.Secret.Reveal()
 	if secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
 		return nil, ErrDenied
 	}
-	key := s.digests.of(c.User, secret)
-	old, ok := s.known.Get(key)
-	if ok && time.Now().Before(old.until) {
-		return old.user, old.denied
+	names, secrets := []string{c.User}, []string{secret}
+	if c.User != "" && strings.ContainsAny(c.User[:1], "+0123456789") {
+		names = append(names, "")
 	}
-	// All who ask the same share one answer, so that it does not depend on who hangs up.
-	answer := s.asking.DoChan(string(key[:]), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout)
-		defer cancel()
-		user, err := s.ask(ctx, c.User, secret)
-		if err != nil && !errors.Is(err, ErrDenied) {
-			s.Report(err)
-			return nil, ErrUnavailable
-		}
-		r := remembered{user: user, denied: err, until: time.Now().Add(keepDenied)}
-		if err == nil {
-			r.until = time.Now().Add(s.Keep)
-			r.stale = r.until.Add(s.Stale)
-		}
-		s.known.Put(key, r)
-		return r, nil
-	})
-	select {
-	case got := <-answer:
-		if got.Err == nil {
-			r := got.Val.(remembered)
-			return r.user, r.denied
-		}
-		if old.user != nil && time.Now().Before(old.stale) {
-			return old.user, nil
-		}
-		return nil, ErrUnavailable
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if strings.Contains(secret, " ") {
+		secrets = append(secrets, strings.ReplaceAll(secret, " ", "+"))
 	}
+	denied := ErrDenied
+	for _, name := range names {
+		for _, secret := range secrets {
+			user, err := s.try(name, secret)
+			if !errors.Is(err, ErrDenied) {
+				return user, err
+			}
+			if named := (*DeniedError)(nil); errors.As(err, &named) {
+				denied = err
+			}
+		}
+	}
+	return nil, denied
 }
+
+// try answers from memory, or asks. All who ask the same at once share one answer.
+func (s *Service) try(name, secret string) (*User, error) {
+	key, now := s.digests.of(name, secret), time.Now()
+	if a, ok := s.admitted.Get(key); ok && now.Before(a.until) {
+		return a.user, nil
+	}
+	if d, ok := s.denied.Get(key); ok && now.Before(d.until) {
+		return nil, d.err
+	}
+	user, err, _ := s.asking.Do(string(key[:]), func() (user any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // its words may be anything
+				s.Report(fmt.Errorf("panic: %T", p))
+				user, err = (*User)(nil), ErrUnavailable
+			}
+		}()
+		return s.answer(key, name, secret)
+	})
+	return user.(*User), err
+}
+
+// answer asks and remembers.
+func (s *Service) answer(key digest, name, secret string) (*User, error) {
+	var user *User
+	err := errSilent
+	if down := s.down.Load(); down == nil || !time.Now().Before(*down) {
+		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+		defer cancel()
+		if user, err = s.ask(ctx, name, secret); err != nil && !errors.Is(err, ErrDenied) {
+			s.Report(err)
+		}
+		if errors.Is(err, errSilent) {
+			until := time.Now().Add(pause)
+			s.down.Store(&until)
+		}
+	}
+	now := time.Now()
+	switch {
+	case err == nil:
+		s.admitted.Put(key, admission{user, now.Add(s.Keep), now.Add(s.Keep + s.Stale)})
+		s.denied.Put(key, denial{})
+		return user, nil
+	case errors.Is(err, ErrDenied):
+		s.denied.Put(key, denial{err, now.Add(keepDenied)})
+		s.admitted.Put(key, admission{})
+		return nil, err
+	case errors.Is(err, errSilent):
+		if a, ok := s.admitted.Get(key); ok && now.Before(a.stale) {
+			return a.user, nil
+		}
+	}
+	return nil, ErrUnavailable
+}
+
+// errSilent says that the service could not be asked, or could not answer.
+var errSilent = errors.New("no answer")
 
 // ask gets one answer. Errors hold nothing of the credential, nor of the address, which may have a secret in it.
 func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
@@ -141,34 +203,36 @@ func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	defer reply.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(reply.Body, maxAnswer+1))
-	if err != nil {
-		return nil, errors.New("the answer broke off")
-	}
-	var verdict struct {
-		Allowed *bool  `json:"allowed"`
-		User    string `json:"user"`
-	}
-	switch broken := json.Unmarshal(answer, &verdict) != nil || verdict.Allowed == nil; {
+	text, err := io.ReadAll(io.LimitReader(reply.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: it broke off", errSilent)
+	case reply.StatusCode >= 500:
+		return nil, fmt.Errorf("%w: status %d", errSilent, reply.StatusCode)
+	case reply.StatusCode == http.StatusUnauthorized, reply.StatusCode == http.StatusForbidden:
+		return nil, ErrDenied
 	case reply.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("the answer has status %d, not 200", reply.StatusCode)
-	case len(answer) > maxAnswer:
+	case len(text) > maxAnswer:
 		return nil, errors.New("the answer is too long")
-	case broken:
-		return nil, errors.New(`the answer is no JSON object with "allowed": true or false`)
-	case !*verdict.Allowed && verdict.User != "":
-		return nil, &DeniedError{verdict.User}
-	case !*verdict.Allowed:
+	}
+	var a Answer
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if d.Decode(&a) != nil || d.More() || a.Allowed == nil {
+		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "allow", "deny"`)
+	}
+	switch {
+	case !*a.Allowed && a.User != "":
+		return nil, &DeniedError{a.User}
+	case !*a.Allowed:
 		return nil, ErrDenied
+	case a.User == "":
+		// The name that was asked for is not his: who is known by many writings of a name would be many.
+		return nil, errors.New(`the answer names no "user"`)
 	}
-	if name == "" || verdict.User != "" {
-		name = verdict.User
-	}
-	if name == "" {
-		return nil, errors.New(`the answer to a token names no "user"`)
-	}
-	return s.Read(answer, name)
+	return s.Read(a)
 }

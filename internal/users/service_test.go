@@ -67,7 +67,7 @@ func (o *oracle) service(t testing.TB) (*Service, *bytes.Buffer) {
 	s := &Service{
 		Transport: o, URL: "https://users.example.com/?key=canary-key", Header: http.Header{"Authorization": {"Bearer canary-header"}},
 		Timeout: 5 * time.Second, Keep: 5 * time.Minute, Stale: time.Hour,
-		Read:   func(_ []byte, name string) (*User, error) { return &User{Name: name}, nil },
+		Read:   func(a Answer) (*User, error) { return &User{Name: a.User}, nil },
 		Report: func(err error) { reports.WriteString(err.Error() + "\n") },
 	}
 	if err := s.Start(); err != nil {
@@ -102,7 +102,10 @@ func TestServiceAnswers(t *testing.T) {
 		user, secret string
 		want, report string
 	}{
-		"allowed":              {&oracle{answer: says(200, `{"allowed":true}`)}, "ann", "x", "ann", ""},
+		"no name":              {&oracle{answer: says(200, `{"allowed":true}`)}, "ann", "x", "unavailable", `names no "user"`},
+		"misspelled":           {&oracle{answer: says(200, `{"allowed":true,"user":"ann","form":[]}`)}, "ann", "x", "unavailable", "no JSON object with"},
+		"status 403":           {&oracle{answer: says(403, ``)}, "ann", "x", "denied", ""},
+		"panics":               {&oracle{answer: func(question) (int, string) { panic("canary") }}, "ann", "x", "unavailable", "panic: string"},
 		"allowed as":           {&oracle{answer: says(200, `{"allowed":true,"user":"ann"}`)}, "ANN@example.com", "x", "ann", ""},
 		"a token":              {&oracle{answer: says(200, `{"allowed":true,"user":"ann"}`)}, "", "token", "ann", ""},
 		"a token of nobody":    {&oracle{answer: says(200, `{"allowed":true}`)}, "", "token", "unavailable", `names no "user"`},
@@ -161,7 +164,7 @@ func TestServiceQuestion(t *testing.T) {
 // Answers are remembered, good ones longer than bad ones, and good ones longer still while there are no new ones.
 func TestServiceRemembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answer := `{"allowed":true}`
+		answer := `{"allowed":true,"user":"ann"}`
 		o := &oracle{answer: func(q question) (int, string) {
 			if q.Password != "right" {
 				return 200, `{"allowed":false}`
@@ -189,34 +192,36 @@ func TestServiceRemembers(t *testing.T) {
 		expect("asked anew", "right", "ann", 1)
 		o.err = errors.New("down")
 		time.Sleep(s.Keep)
-		expect("stale", "right", "ann", 3)
-		expect("never known", "x", "unavailable", 3)
+		expect("stale", "right", "ann", 1) // and then it is left alone
+		expect("never known", "x", "unavailable", 0)
+		time.Sleep(pause)
+		expect("never known", "x", "unavailable", 1)
 		time.Sleep(s.Stale)
-		expect("too old", "right", "unavailable", 3)
+		expect("too old", "right", "unavailable", 1)
 		o.err = nil
+		time.Sleep(pause)
 		expect("back", "right", "ann", 1)
 		answer = `{"allowed":false}`
 		time.Sleep(s.Keep)
 		expect("no longer a user", "right", "denied", 1)
 		o.err = errors.New("down")
 		time.Sleep(keepDenied)
-		expect("and not even stale", "right", "unavailable", 3)
+		expect("and not even stale", "right", "unavailable", 1)
+		o.err, answer = nil, `{"allowed":true,"user":"ann"}`
+		time.Sleep(pause)
+		expect("a user again", "right", "ann", 1)
+		answer = "garbage"
+		time.Sleep(s.Keep)
+		expect("garbage is no reason to believe what was", "right", "unavailable", 3)
 	})
 }
 
-// Many who ask the same at once are one question; the first to hang up does not spoil it for the others.
+// Many who ask the same at once are one question, and who hangs up gets his answer all the same.
 func TestServiceFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &oracle{takes: time.Second, answer: says(200, `{"allowed":true}`)}
+		o := &oracle{takes: time.Second, answer: says(200, `{"allowed":true,"user":"ann"}`)}
 		s, _ := o.service(t)
-		first, hangUp := context.WithCancel(context.Background())
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			if _, err := s.Authenticate(first, Credential{"ann", sms.Hide("x")}); err != context.Canceled {
-				t.Errorf("who hung up: %v", err)
-			}
-		})
-		synctest.Wait()
 		for range 100 {
 			wg.Go(func() {
 				if got := ask(s, "ann", "x"); got != "ann" {
@@ -224,17 +229,37 @@ func TestServiceFlood(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait()
-		hangUp()
 		wg.Wait()
-		if n := o.asked.Load(); n != 1 {
+		gone, hangUp := context.WithCancel(context.Background())
+		hangUp()
+		o.answer = says(200, `{"allowed":false}`)
+		if _, err := s.Authenticate(gone, Credential{"ann", sms.Hide("wrong")}); !errors.Is(err, ErrDenied) {
+			t.Errorf("who hung up: %v", err)
+		}
+		if n := o.asked.Load(); n != 2 {
 			t.Errorf("asked %d times", n)
 		}
 	})
 }
 
+// Secrets are read as in a List.
+func TestServiceReadsAsList(t *testing.T) {
+	o := &oracle{answer: func(q question) (int, string) {
+		if q == (question{User: "ann", Password: "a+b"}) || q == (question{Token: "t"}) {
+			return 200, `{"allowed":true,"user":"ann"}`
+		}
+		return 200, `{"allowed":false}`
+	}}
+	s, _ := o.service(t)
+	for _, c := range [][3]string{{"ann", "a b", "ann"}, {"+15550001111", "t", "ann"}, {"", "t", "ann"}, {"ann", "t", "denied"}, {"ann", "x", "denied"}} {
+		if got := ask(s, c[0], c[1]); got != c[2] {
+			t.Errorf("%s %s: %s, want %s", c[0], c[1], got, c[2])
+		}
+	}
+}
+
 func BenchmarkServiceKnown(b *testing.B) {
-	o := &oracle{answer: says(200, `{"allowed":true}`)}
+	o := &oracle{answer: says(200, `{"allowed":true,"user":"ann"}`)}
 	s, _ := o.service(b)
 	b.ReportAllocs()
 	for b.Loop() {
