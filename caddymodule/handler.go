@@ -300,25 +300,6 @@ func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*
 // came.
 const answerStep = 250 * time.Millisecond
 
-// guards hold what is remembered of wrong passwords, over reloads too, by their settings.
-var guards = caddy.NewUsagePool()
-
-// shared is a value of a pool that needs no end.
-type shared[T any] struct{ value T }
-
-// Destruct implements caddy.Destructor.
-func (shared[T]) Destruct() error { return nil }
-
-// take takes a value from a pool, until Cleanup.
-func take[T any](h *Handler, pool *caddy.UsagePool, key any, fresh func() T) T {
-	v, _ := pool.LoadOrStore(key, shared[T]{fresh()})
-	h.taken = append(h.taken, func() error {
-		_, err := pool.Delete(key)
-		return err
-	})
-	return v.(shared[T]).value
-}
-
 func (h *Handler) provisionLockout() error {
 	h.step = answerStep
 	settings := lockout.Default
@@ -334,9 +315,6 @@ func (h *Handler) provisionLockout() error {
 	h.guard = take(h, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
 	return nil
 }
-
-// counters hold what was sent, over reloads too, by the account that pays for it.
-var counters = caddy.NewUsagePool()
 
 func (h *Handler) provisionLimits(caddy.Context) (err error) {
 	if h.limits, err = h.Limits.rules(); err != nil {
@@ -389,9 +367,6 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	}
 	return nil
 }
-
-// tokens holds the tokens of all accounts, over reloads too.
-var tokens = caddy.NewUsagePool()
 
 // MarshalLogObject lists names and nothing else: Caddy's trace prints handlers, and secrets may stand in the configuration.
 func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
