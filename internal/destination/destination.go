@@ -86,10 +86,26 @@ func parseRules(words []string) (r rules, err error) {
 		case number.KnownRegion(w):
 			r.countries = append(r.countries, w)
 		default:
+			if meant := meant(w); meant != "" {
+				return r, fmt.Errorf("%q is not a destination, did you mean %s?", w, meant)
+			}
 			return r, fmt.Errorf("%q is not a destination; write a country such as US, all, a prefix such as +4420, or premium, shared_cost, satellite, personal, short_codes", w)
 		}
 	}
 	return r, nil
+}
+
+// meant guesses the destination that a word was to be.
+func meant(w string) string {
+	switch upper := strings.ToUpper(w); {
+	case upper == "UK":
+		return "GB"
+	case number.KnownRegion(upper):
+		return upper
+	case w != "" && strings.Trim(w, "0123456789") == "":
+		return "+" + w
+	}
+	return ""
 }
 
 // Empty reports whether nothing is allowed beyond the sender's own country, and nothing is denied.

@@ -117,7 +117,7 @@ func TestWith(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	for word, want := range map[string]string{"us": "not a destination", "USA": "not a destination", "+": "not a destination", "+44x": "not a destination", "emergency": "not a destination", "": "not a destination"} {
+	for word, want := range map[string]string{"us": "did you mean US?", "UK": "did you mean GB?", "4420": "did you mean +4420?", "USA": "not a destination", "+": "not a destination", "+44x": "not a destination", "emergency": "not a destination", "": "not a destination"} {
 		for _, lists := range [][2][]string{{{word}, nil}, {nil, {word}}} {
 			if _, err := Parse(lists[0], lists[1]); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%q: %v", word, err)
