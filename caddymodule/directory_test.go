@@ -121,7 +121,7 @@ func TestUserFile(t *testing.T) {
 
 // Thousands of users are read in a moment.
 func BenchmarkUserFile(b *testing.B) {
-	text := "name,passwords,from\n"
+	text := "name,password,from\n"
 	for i := range 10_000 {
 		text += fmt.Sprintf("user%d,a-long-password-%d,+1555%07d\n", i, i, i)
 	}

@@ -176,9 +176,9 @@ type key struct {
 // counter is how much was sent. A window counts in time: full is when it will have been refilled. A calendar counts the
 // amount since the period began.
 type counter struct {
-	full   time.Time
-	since  time.Time
-	amount int
+	full       time.Time
+	since, end time.Time
+	amount     int
 }
 
 // NewCounters makes counters that have seen nothing.
@@ -245,27 +245,35 @@ func (n *counter) take(r Rule, amount int, now time.Time, commit bool) (wait tim
 }
 
 func (n *counter) takeOfCalendar(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
+	since, end, counted := n.since, n.end, n.amount
+	if now.Before(since) || !now.Before(end) {
+		var begin time.Time
+		if begin, end = r.period(now); begin.After(since) { // a clock that is set back begins nothing
+			since, counted = begin, 0
+		}
+	}
+	if counted+amount > r.Most {
+		return max(end.Sub(now), time.Second), false
+	}
+	if commit {
+		n.since, n.end, n.amount = since, end, counted+amount
+	}
+	return 0, true
+}
+
+// period is the day or month that a time belongs to.
+func (r Rule) period(now time.Time) (begin, end time.Time) {
 	zone := r.Zone
 	if zone == nil {
 		zone = time.UTC
 	}
 	year, month, day := now.In(zone).Date()
-	begin, end := time.Date(year, month, day, 0, 0, 0, 0, zone), time.Date(year, month, day+1, 0, 0, 0, 0, zone)
+	begin, end = time.Date(year, month, day, 0, 0, 0, 0, zone), time.Date(year, month, day+1, 0, 0, 0, 0, zone)
 	if r.Period == Month {
 		begin, end = time.Date(year, month, 1, 0, 0, 0, 0, zone), time.Date(year, month+1, 1, 0, 0, 0, 0, zone)
 	}
 	for end.In(zone).Day() == day { // where this midnight does not exist
 		end = end.Add(time.Hour)
 	}
-	since, counted := n.since, n.amount
-	if begin.After(since) { // a clock that is set back begins nothing
-		since, counted = begin, 0
-	}
-	if counted+amount > r.Most {
-		return max(end.Sub(now), time.Second), false
-	}
-	if commit {
-		n.since, n.amount = since, counted+amount
-	}
-	return 0, true
+	return begin, end
 }

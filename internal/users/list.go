@@ -49,6 +49,14 @@ type account struct {
 	hashed []hash
 }
 
+// holds reports by 1 whether one of the plain passwords has the digest.
+func (a *account) holds(d digest) (right int) {
+	for i := range a.plain {
+		right |= subtle.ConstantTimeCompare(d[:], a.plain[i][:])
+	}
+	return right
+}
+
 type digest [sha256.Size]byte
 
 var _ Users = (*List)(nil)
@@ -160,9 +168,10 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if !known {
 		entry = &none
 	}
-	own, ofOwn, right := l.of("", secret), l.of("", sha1Of(secret)), 0
-	for i := range entry.plain {
-		right |= subtle.ConstantTimeCompare(own[:], entry.plain[i][:]) | subtle.ConstantTimeCompare(ofOwn[:], entry.plain[i][:])
+	own := l.of("", secret)
+	right := entry.holds(own)
+	if right == 0 {
+		right = entry.holds(l.of("", sha1Of(secret)))
 	}
 	if right == 1 {
 		return entry.user, nil
