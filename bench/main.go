@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-// target is what the handler is to stay below. Above limit a round is a failure: it leaves room for what machines that
-// have something else to do add to either side.
+// target is what the handler is to stay below. It does not reach it: at 16 connections it takes a few percent more than
+// reverse_proxy. limit is where it fails, so that it does not become worse unnoticed; the goal for it is 1.00.
 const (
 	target = 0.80
 	limit  = 1.15
@@ -80,7 +80,7 @@ func run(caddy string, pairs, requests int) error {
 			}
 		}
 		if median > limit {
-			slow = errors.New("the handler takes more CPU than reverse_proxy, three times over")
+			slow = fmt.Errorf("the handler takes more than %.2f of the CPU of reverse_proxy, three times over", limit)
 		}
 	}
 	return slow
