@@ -461,7 +461,7 @@ func setBody(r *http.Request, body []byte) {
 // Signed reports whether a signature stands in the request.
 func (e *Exchange) Signed() bool { return e.call.sign != nil }
 
-// Read says what the provider's reply means. whole tells whether the body was read to its end.
+// Read says what the provider's reply means, and keeps nothing of the body. whole tells whether it was read to its end.
 func (e *Exchange) Read(status int, header http.Header, body []byte, whole bool) sms.Receipt {
 	r := e.call.reply.read(answer{status, header, body, whole}, e.message.ID)
 	r.Adapter = e.adapter.Name

@@ -39,10 +39,11 @@ func (e *Exchange) isID(s string) bool {
 	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) }) {
 		return false
 	}
-	body := e.message.Body.Reveal()
-	for i := 0; i+window <= len(s); i++ {
-		if strings.Contains(body, s[i:i+window]) {
-			return false
+	for word := range strings.FieldsSeq(e.message.Body.Reveal()) { // there is no blank in an id
+		for i := 0; i+window <= len(word); i++ {
+			if strings.Contains(s, word[i:i+window]) {
+				return false
+			}
 		}
 	}
 	return !e.quotesSecret(s)

@@ -561,7 +561,7 @@ func (r *reply) open(a answer) document {
 	switch r.kind {
 	case jsonReply:
 		if gjson.ValidBytes(body) && (body[0] == '{' || body[0] == '[') {
-			return jsonDocument(body)
+			return &jsonDocument{body: body}
 		}
 	case xmlReply:
 		root, err := xmlquery.Parse(bytes.NewReader(body))
@@ -597,10 +597,18 @@ func (r *reply) open(a answer) document {
 	return nil
 }
 
-type jsonDocument []byte
+// jsonDocument remembers where the last path led: definitions often ask about one several times in a row.
+type jsonDocument struct {
+	body  []byte
+	path  string
+	found gjson.Result
+}
 
-func (d jsonDocument) values(p path) ([]string, bool) {
-	result := gjson.GetBytes(d, p.text)
+func (d *jsonDocument) values(p path) ([]string, bool) {
+	if p.text != d.path {
+		d.path, d.found = p.text, gjson.GetBytes(d.body, p.text)
+	}
+	result := d.found
 	if !result.Exists() {
 		return nil, false
 	}

@@ -1,8 +1,10 @@
 package caddymodule
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -40,6 +42,7 @@ type exchange struct {
 	message sms.Message
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
+	outcome  sms.Receipt
 	replied  replied
 }
 
@@ -52,16 +55,28 @@ const (
 	hasReplied
 )
 
+// unread stands for a request of which nothing is known.
+var unread sendmessage.Request
+
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It returns nil for everything that was answered, because Caddy
 // logs the whole address of requests that fail, passwords and all.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	id := uuid.New()
-	x := &exchange{Handler: h, w: w, r: r, request: &sendmessage.Request{}}
-	x.message.Received, x.message.ID = time.Now(), id.String()
+	x := &exchange{Handler: h, w: w, r: r, request: &unread}
+	x.message.Received, x.message.ID = time.Now(), newID()
 	x.message.Reference = x.message.ID[:8]
 	defer x.rescue()
 	x.reply(x.receipt())
 	return nil
+}
+
+// newID makes a random UUID. It is no secret, so the system need not be asked for randomness each time.
+func newID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40 // version 4, https://www.rfc-editor.org/rfc/rfc9562#section-5.4
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
 }
 
 // receipt takes the request through all steps.
@@ -97,7 +112,7 @@ func (x *exchange) authenticate() error {
 	}
 	from := x.network()
 	if x.guard != nil {
-		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
+		if wait := x.guard.Blocked(from, x.message.Received); wait > 0 {
 			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
 			refusal.RetryAfter = wait
 			return refusal
@@ -221,7 +236,8 @@ func refused(err error) sms.Receipt {
 
 // reply answers the app and tells the operator.
 func (x *exchange) reply(r sms.Receipt) {
-	x.publish(r)
+	x.outcome = r
+	x.publish()
 	if r.Cause() == sms.Unauthorized {
 		x.waitForStep()
 	}
@@ -259,30 +275,33 @@ func (x *exchange) waitForStep() {
 }
 
 // publish offers the placeholders. Caddy's own access log asks for the user's.
-func (x *exchange) publish(r sms.Receipt) {
+func (x *exchange) publish() {
 	repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
 	}
-	repl.Map(func(key string) (any, bool) {
-		switch key {
-		case "http.auth.user.id":
-			if x.user != nil {
-				return x.user.Name, true
-			}
-		case "http.acrobits_sms.outcome":
-			return r.Outcome.String(), true
-		case "http.acrobits_sms.cause":
-			return r.Cause().String(), true
-		case "http.acrobits_sms.adapter":
-			return r.Adapter, true
-		case "http.acrobits_sms.sms_id":
-			return r.ID, true
-		case "http.acrobits_sms.reference":
-			return x.message.Reference, true
+	repl.Map(x.placeholder)
+}
+
+// placeholder gives the value of a placeholder once the outcome is known.
+func (x *exchange) placeholder(key string) (any, bool) {
+	switch key {
+	case "http.auth.user.id":
+		if x.user != nil {
+			return x.user.Name, true
 		}
-		return nil, false
-	})
+	case "http.acrobits_sms.outcome":
+		return x.outcome.Outcome.String(), true
+	case "http.acrobits_sms.cause":
+		return x.outcome.Cause().String(), true
+	case "http.acrobits_sms.adapter":
+		return x.outcome.Adapter, true
+	case "http.acrobits_sms.sms_id":
+		return x.outcome.ID, true
+	case "http.acrobits_sms.reference":
+		return x.message.Reference, true
+	}
+	return nil, false
 }
 
 // levelOf is how much an operator has to care about a cause.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -176,7 +177,7 @@ func (d *Deliverer) fetchToken(ctx context.Context, end time.Time, route Route) 
 			Detail: "no token: the provider cannot be reached",
 		}
 	}
-	body, whole := readReply(reply)
+	body, whole := readReply(reply, nil)
 	return route.Adapter.ReadToken(reply.StatusCode, reply.Header, body, whole, time.Now())
 }
 
@@ -219,8 +220,11 @@ func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, 
 		r.Adapter, r.Attempts = route.Adapter.Name, 1
 		return r
 	}
-	body, whole := readReply(reply)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	body, whole := readReply(reply, *buf)
 	r := x.Read(reply.StatusCode, reply.Header, body, whole)
+	*buf = body
 	r.Attempts = 1
 	return r
 }
@@ -244,14 +248,13 @@ func (d *Deliverer) failed(err error, way *progress) sms.Receipt {
 	}
 }
 
-// readReply reads at most adapters.MaxReply bytes and says whether that was all.
-func readReply(reply *http.Response) (body []byte, whole bool) {
+// buffers are for replies: what is read from one keeps nothing of it.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// readReply reads at most adapters.MaxReply bytes, into buf if they fit, and says whether that was all.
+func readReply(reply *http.Response, buf []byte) (body []byte, whole bool) {
 	defer reply.Body.Close()
-	size := int64(512)
-	if reply.ContentLength > 0 {
-		size = min(reply.ContentLength+1, adapters.MaxReply)
-	}
-	body = make([]byte, 0, size)
+	body = slices.Grow(buf[:0], int(min(max(reply.ContentLength, 511)+1, adapters.MaxReply)))
 	for len(body) <= adapters.MaxReply {
 		if len(body) == cap(body) {
 			body = append(body, 0)[:len(body)]
@@ -269,10 +272,11 @@ func readReply(reply *http.Response) (body []byte, whole bool) {
 type progress struct {
 	asked, connected, http2 atomic.Bool
 	stop                    func()
+	hooks                   httptrace.ClientTrace
 }
 
 func (p *progress) trace() *httptrace.ClientTrace {
-	return &httptrace.ClientTrace{
+	p.hooks = httptrace.ClientTrace{
 		GetConn: func(string) { p.asked.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) {
 			if p.http2.Load() { // a second time, after the request went out
@@ -286,6 +290,7 @@ func (p *progress) trace() *httptrace.ClientTrace {
 			}
 		},
 	}
+	return &p.hooks
 }
 
 // repeat gives a body a second time, which net/http asks for when a kept connection died before anything was written. On

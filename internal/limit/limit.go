@@ -191,17 +191,22 @@ func (c *Counters) Take(rules []Rule, u Use, now time.Time) *Exceeded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var worst *Exceeded
-	for _, commit := range []bool{false, true} {
-		for _, r := range rules {
-			who, amount := u.of(r)
-			wait, ok := c.counter(r, who).take(r, amount, now, commit)
-			if !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
-				worst = &Exceeded{r, wait}
-			}
+	counters := make([]*counter, 0, 8)
+	for _, r := range rules {
+		who, amount := u.of(r)
+		n := c.counter(r, who)
+		counters = append(counters, n)
+		wait, ok := n.take(r, amount, now, false)
+		if !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
+			worst = &Exceeded{r, wait}
 		}
-		if worst != nil {
-			return worst
-		}
+	}
+	if worst != nil {
+		return worst
+	}
+	for i, r := range rules {
+		_, amount := u.of(r)
+		counters[i].take(r, amount, now, true)
 	}
 	return nil
 }

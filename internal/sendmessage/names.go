@@ -148,10 +148,12 @@ type field struct {
 
 // add takes one parameter. Of several names for one role the first non-empty one of the table counts.
 func (v *values) add(param, text string) {
-	n, ok := v.names.find(param)
-	if !ok {
-		return
+	if n, ok := v.names.find(param); ok {
+		v.put(n, param, text)
 	}
+}
+
+func (v *values) put(n name, param, text string) {
 	v.any = true
 	f := &v.field[n.role]
 	switch {
@@ -170,8 +172,8 @@ func (v *values) set(param, text string) {
 		if f := &v.field[n.role]; f.present && f.rank == n.rank {
 			f.text, f.clash, f.more = "", false, nil
 		}
+		v.put(n, param, text)
 	}
-	v.add(param, text)
 }
 
 // merge adds the values of an object inside of the one that v holds. What both say must be the same.

@@ -2,7 +2,6 @@ package sendmessage
 
 import (
 	"bytes"
-	"encoding/json"
 	"mime"
 	"net/http"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -83,7 +84,7 @@ type Replier struct {
 
 // Accept writes the success reply. The id may be empty.
 func (p Replier) Accept(w http.ResponseWriter, form Form, id string) error {
-	var b []byte
+	b := make([]byte, 0, 128)
 	id = oneLine(id)
 	if p.form(form) == JSON {
 		b = append(b, '{')
@@ -184,10 +185,7 @@ func appendXML(b []byte, s string) []byte {
 	return b
 }
 
-func appendJSON(b []byte, s string) []byte {
-	quoted, _ := json.Marshal(s) // a string can always be marshaled
-	return append(b, quoted...)
-}
+func appendJSON(b []byte, s string) []byte { return gjson.AppendJSONString(b, s) }
 
 // Shorten makes a sentence that the app can show: one line, no control characters, at most MaxMessage characters, cut
 // between words where that is possible. It is never empty.
