@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
@@ -37,8 +39,9 @@ type Adapter struct {
 	variants []*call
 	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
-	secrets  []sms.Hidden // in every form in which a provider may quote them
-	open     []string     // values of the other options, and what is told instead of them, in turn
+	secrets  []sms.Hidden
+	forms    func() []sms.Hidden // those in which a provider may quote the secrets, made when the first reply is read
+	open     []string            // values of the other options, and what is told instead of them, in turn
 }
 
 // HasBaseURL reports whether a definition names its host; otherwise the operator has to.
@@ -85,17 +88,18 @@ func (a Adapter) MarshalText() ([]byte, error) { return []byte(a.Name), nil }
 // call is a request with the options put in.
 type call struct {
 	*outline
-	variant *variant // nil for a token
-	reply   *reply
-	base    *url.URL
-	path    template
-	fixed   *url.URL // the whole URL if nothing in it depends on the message
-	header  http.Header
-	blank   *http.Request // the request without what differs from message to message
-	dynamic []header
-	query   []*field
-	fields  []*field
-	sign    signer
+	variant  *variant // nil for a token
+	reply    *reply
+	base     *url.URL
+	path     template
+	fixed    *url.URL // the URL without query lines, if nothing in it depends on the message
+	header   http.Header
+	blank    *http.Request // the request without what differs from message to message
+	boundary string        // of a multipart body; too random to stand in a value
+	dynamic  []header
+	query    []*field
+	fields   []*field
+	sign     signer
 }
 
 // Bind makes an adapter. Without a name it has the definition's. A base URL replaces the definition's own, and that of
@@ -126,7 +130,8 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: %w", name, err)
 	}
-	whose, payer := []string{d.text, base.String()}, []string{d.Name, base.String()}
+	text := sha256.Sum256([]byte(d.text))
+	whose, payer := []string{string(text[:]), base.String()}, []string{d.Name, base.String()}
 	for _, o := range d.Options {
 		whose = append(whose, o.Name, values[o.Name])
 		if !o.Secret && values[o.Name] != "" {
@@ -161,6 +166,8 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 		}
 		a.hideCredential(a.token.call)
 	}
+	secrets := a.secrets
+	a.forms = sync.OnceValue(func() []sms.Hidden { return formsOf(secrets) })
 	return a, nil
 }
 
@@ -221,7 +228,10 @@ func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (
 	case xmlReply:
 		c.header["Accept"] = []string{"application/xml, text/xml"}
 	}
-	if o.mediaType != "" {
+	if o.body == multipartBody {
+		c.boundary = rand.Text()
+		c.header["Content-Type"] = []string{"multipart/form-data; boundary=" + c.boundary}
+	} else if o.mediaType != "" {
 		c.header["Content-Type"] = []string{o.mediaType}
 	}
 	for _, h := range o.header {
@@ -255,7 +265,7 @@ func (o *outline) bind(base *url.URL, reply *reply, options map[string]string) (
 	if c.fields, err = bindFields(o.fields, options); err != nil {
 		return nil, err
 	}
-	if fixed, ok := path.fixed(); ok && len(c.query) == 0 {
+	if fixed, ok := path.fixed(); ok {
 		u, err := join(base, fixed)
 		if err != nil {
 			return nil, err
@@ -278,7 +288,12 @@ func pathSegment(s string) string {
 
 // join puts an escaped path, which may hold a query, behind the base URL.
 func join(base *url.URL, path string) (*url.URL, error) {
-	return url.Parse(base.Scheme + "://" + base.Host + base.EscapedPath() + path)
+	u := *base
+	path, u.RawQuery, _ = strings.Cut(path, "?")
+	u.RawPath = base.EscapedPath() + path
+	var err error
+	u.Path, err = url.PathUnescape(u.RawPath)
+	return &u, err
 }
 
 // Exchange is one request to a provider and the way to read its reply.
@@ -383,17 +398,17 @@ func (c *call) request(ctx context.Context, v *vars) (*http.Request, []byte, err
 		if !ok {
 			return nil, nil, errNotWritable
 		}
-		u, err := join(c.base, path)
-		if err != nil {
+		var err error
+		if target, err = join(c.base, path); err != nil {
 			return nil, nil, errNotWritable
 		}
-		if query := appendForm(nil, c.query, v); len(query) > 0 {
-			if u.RawQuery != "" {
-				u.RawQuery += "&"
-			}
-			u.RawQuery += string(query)
+	}
+	u := *target
+	if query := appendForm(nil, c.query, v); len(query) > 0 {
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
 		}
-		target = u
+		u.RawQuery += string(query)
 	}
 	header := make(http.Header, len(c.header)+len(c.dynamic)+3)
 	for name, values := range c.header {
@@ -404,26 +419,23 @@ func (c *call) request(ctx context.Context, v *vars) (*http.Request, []byte, err
 			header[h.name] = []string{s}
 		}
 	}
-	body, err := c.encode(v, header)
+	body, err := c.encode(v)
 	if err != nil {
 		return nil, nil, err
 	}
-	u := *target
 	r := c.blank.WithContext(ctx)
 	r.URL, r.Host, r.Header = &u, u.Host, header
 	setBody(r, body)
 	return r, body, nil
 }
 
-func (c *call) encode(v *vars, h http.Header) (body []byte, err error) {
+func (c *call) encode(v *vars) (body []byte, err error) {
 	wrote := true
 	switch c.body {
 	case formBody:
 		body = appendForm(make([]byte, 0, 256+3*len(v.text)), c.fields, v)
 	case multipartBody:
-		var mediaType string
-		body, mediaType, err = multipartForm(c.fields, v)
-		h["Content-Type"] = []string{mediaType}
+		body = appendMultipart(make([]byte, 0, 1024+len(v.text)), c.boundary, c.fields, v)
 	case jsonBody:
 		body, wrote, err = appendJSON(append(make([]byte, 0, 256+2*len(v.text)), '{'), c.fields, v)
 		body = append(body, '}')

@@ -52,10 +52,10 @@ func BenchmarkRound(b *testing.B) {
 	}
 }
 
-// TestAllocations keeps building a request and reading the reply cheap. Signatures, multipart and XML are libraries' own.
+// TestAllocations keeps building a request and reading the reply cheap. Signatures and XML are libraries' own.
 func TestAllocations(t *testing.T) {
 	var all []float64
-	most := map[string]float64{"aws_eum": 90, "aws_sns": 200, "azure": 60, "commio": 100, "voipms": 130, "zadarma": 60}
+	most := map[string]float64{"aws_eum": 90, "aws_sns": 200, "azure": 60, "zadarma": 60}
 	for _, name := range Names() {
 		limit := most[name]
 		if limit == 0 {
@@ -75,31 +75,35 @@ func TestAllocations(t *testing.T) {
 }
 
 // TestSpeed compares building a request and reading the reply with what encoding/json takes for the reply alone, in the
-// same moments. Only the median is held to a figure: multipart requests, signatures and replies of a few bytes take more.
+// same moments. A signature is left out: the provider's own signer makes it, and takes longer than all the rest.
 func TestSpeed(t *testing.T) {
 	var ratios []float64
 	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
 		run, reply := round(t, name), firstReply(t, name)
 		var any any
-		if json.Unmarshal(reply, &any) != nil {
+		if d.variants[0].reply.kind != jsonReply || json.Unmarshal(reply, &any) != nil {
 			continue // no JSON to compare with
 		}
-		var best float64
-		for range 5 {
-			ours := timeOf(run)
-			theirs := timeOf(func() { _ = json.Unmarshal(reply, &any) })
-			if ratio := float64(ours) / float64(theirs); best == 0 || ratio < best {
-				best = ratio
-			}
+		ours, theirs := time.Hour, time.Hour
+		for range 25 { // the shortest, because whatever else the machine does only adds to it
+			ours = min(ours, timeOf(run))
+			theirs = min(theirs, timeOf(func() { _ = json.Unmarshal(reply, &any) }))
 		}
-		ratios = append(ratios, best)
+		ratio := float64(ours) / float64(theirs)
+		switch {
+		case ratio > 5 && d.variants[0].sign == nil:
+			t.Errorf("%s: %.1f times json.Unmarshal, want at most 5", name, ratio)
+		case ratio > 2.5:
+			t.Logf("%s: %.1f times json.Unmarshal", name, ratio)
+		}
+		ratios = append(ratios, ratio)
 	}
 	slices.Sort(ratios)
-	median := ratios[len(ratios)/2]
-	t.Logf("%.1f times json.Unmarshal in the median of %d, from %.1f to %.1f", median, len(ratios), ratios[0], ratios[len(ratios)-1])
-	if median > 5 {
-		t.Error("want at most 5")
-	}
+	t.Logf("%.1f times json.Unmarshal in the median of %d, from %.1f to %.1f", ratios[len(ratios)/2], len(ratios), ratios[0], ratios[len(ratios)-1])
 }
 
 func timeOf(f func()) time.Duration {

@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"mime/multipart"
 	"net/url"
 	"regexp"
 	"slices"
@@ -262,14 +261,14 @@ func appendForm(dst []byte, fields []*field, v *vars) []byte {
 	return dst
 }
 
-func multipartForm(fields []*field, v *vars) (body []byte, mediaType string, err error) {
-	var buf bytes.Buffer
-	w := multipart.NewWriter(&buf)
+// appendMultipart appends a form as https://www.rfc-editor.org/rfc/rfc7578 has it.
+func appendMultipart(dst []byte, boundary string, fields []*field, v *vars) []byte {
 	eachPair(fields, v, func(name, value string) {
-		err = errors.Join(err, w.WriteField(name, value))
+		dst = append(append(append(dst, "--"...), boundary...), "\r\nContent-Disposition: form-data; name="...)
+		dst = append(strconv.AppendQuote(dst, name), "\r\n\r\n"...)
+		dst = append(append(dst, value...), "\r\n"...)
 	})
-	err = errors.Join(err, w.Close())
-	return buf.Bytes(), w.FormDataContentType(), err
+	return append(append(append(dst, "--"...), boundary...), "--\r\n"...)
 }
 
 // appendJSON appends the members of an object and reports whether there was any.

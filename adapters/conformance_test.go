@@ -450,11 +450,11 @@ func TestNothingPrints(t *testing.T) {
 				log.Info("receipt", zap.Any("receipt", r))
 			}
 		}
-		for _, v := range []any{m, *m, m.Body, a.secrets} {
+		for _, v := range []any{m, *m, m.Body, a.secrets, a.forms()} {
 			fmt.Fprintf(&out, "%v %+v %#v %s %q %x\n", v, v, v, v, v, v)
 			log.Info("value", zap.Any("value", v))
 		}
-		fmt.Fprintf(&out, "%v %v", a.secrets, d.Options)
+		fmt.Fprintf(&out, "%v %v %v", a.secrets, a.forms(), d.Options)
 		if s := out.String(); strings.Contains(s, canary) || secret != "" && strings.Contains(s, secret) ||
 			strings.Contains(s, hex.EncodeToString([]byte(canary))) {
 			t.Errorf("%s prints the text or a secret:\n%.2000s", name, s)

@@ -24,14 +24,22 @@ func (a *Adapter) hideCredential(c *call) {
 
 // hide keeps a secret out of what is told of replies.
 func (a *Adapter) hide(secret string) {
-	if secret == "" {
-		return
+	if secret != "" {
+		a.secrets = append(a.secrets, sms.Hide(secret))
 	}
-	for _, form := range text.Quotations(secret) {
-		if form = strings.ToLower(form); !slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return h.Reveal() == form }) {
-			a.secrets = append(a.secrets, sms.Hide(form))
+}
+
+// formsOf are all forms in which a provider may quote secrets, in lower case.
+func formsOf(secrets []sms.Hidden) []sms.Hidden {
+	var forms []sms.Hidden
+	for _, secret := range secrets {
+		for _, form := range text.Quotations(secret.Reveal()) {
+			if form = strings.ToLower(form); !slices.ContainsFunc(forms, func(h sms.Hidden) bool { return h.Reveal() == form }) {
+				forms = append(forms, sms.Hide(form))
+			}
 		}
 	}
+	return forms
 }
 
 // isID reports whether what stands where the id should is fit to be one: it goes to the app and into the log.
@@ -39,10 +47,12 @@ func (e *Exchange) isID(s string) bool {
 	if len(s) > 128 || strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || r == utf8.RuneError || !unicode.IsPrint(r) }) {
 		return false
 	}
-	for word := range strings.FieldsSeq(e.message.Body.Reveal()) { // there is no blank in an id
-		for i := 0; i+window <= len(word); i++ {
-			if strings.Contains(s, word[i:i+window]) {
-				return false
+	if len(s) >= window {
+		for word := range strings.FieldsSeq(e.message.Body.Reveal()) { // there is no blank in an id
+			for i := 0; i+window <= len(word); i++ {
+				if strings.Contains(s, word[i:i+window]) {
+					return false
+				}
 			}
 		}
 	}
@@ -120,7 +130,7 @@ func (a *Adapter) Quotes(s string, token sms.Hidden) bool {
 	}
 	for _, view := range views(s) {
 		if !token.Empty() && slices.ContainsFunc(text.Quotations(token.Reveal()), func(form string) bool { return holds(view, strings.ToLower(form)) }) ||
-			slices.ContainsFunc(a.secrets, func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
+			slices.ContainsFunc(a.forms(), func(h sms.Hidden) bool { return holds(view, h.Reveal()) }) {
 			return true
 		}
 	}

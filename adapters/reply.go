@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/antchfx/xmlquery"
@@ -51,7 +53,7 @@ type statusRange struct{ from, to int }
 type path struct {
 	text  string
 	xpath *xpath.Expr
-	regex *regexp.Regexp
+	regex func() *regexp.Regexp
 }
 
 // predicate is a condition on a reply.
@@ -61,7 +63,7 @@ type predicate struct {
 	every  bool
 	op     string
 	values []string
-	regex  *regexp.Regexp
+	regex  func() *regexp.Regexp
 	status []statusRange
 }
 
@@ -177,11 +179,17 @@ func (r *reply) parsePath(s *statement, w string, quoted bool) (p path, err erro
 		if !quoted {
 			return p, s.fail("a pattern stands in backticks: `%s`", w)
 		}
-		if p.regex, err = regexp.Compile(w); err != nil {
+		if p.regex, err = pattern(w); err != nil {
 			return p, s.fail("%q is not a pattern: %v", w, err)
 		}
 	}
 	return p, nil
+}
+
+// pattern checks a regular expression, and compiles it when it is first used: most cause lines never are.
+func pattern(s string) (func() *regexp.Regexp, error) {
+	_, err := syntax.Parse(s, syntax.Perl)
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) }), err
 }
 
 // compileXPath compiles a path that leads to nodes. The library panics where types do not fit.
@@ -292,7 +300,7 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	}
 	if p.op == "matches" {
 		var err error
-		if p.regex, err = regexp.Compile(p.values[0]); err != nil {
+		if p.regex, err = pattern(p.values[0]); err != nil {
 			return nil, s.fail("%q is not a pattern: %v", p.values[0], err)
 		}
 	}
@@ -513,7 +521,7 @@ func (p *predicate) holds(doc document, a answer, found *sms.Receipt) (holds, pr
 		case "exists":
 			ok = v != ""
 		case "matches":
-			ok = p.regex.MatchString(v)
+			ok = p.regex().MatchString(v)
 		}
 		if !ok {
 			return false, v != ""
@@ -655,7 +663,7 @@ func (d xmlDocument) values(p path) (values []string, present bool) {
 type textDocument []byte
 
 func (d textDocument) values(p path) ([]string, bool) {
-	m := p.regex.FindSubmatch(d)
+	m := p.regex().FindSubmatch(d)
 	if m == nil {
 		return nil, false
 	}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -83,7 +84,7 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 	if before, _, found := strings.Cut(source, "{$"); found {
 		return nil, at(1 + strings.Count(before, "\n")).fail("{$…} has no place in a definition, write an option")
 	}
-	tokens, err := caddyfile.Tokenize([]byte(source+"\n"), file)
+	lines, err := lex(source)
 	if err != nil {
 		line := 1
 		if n := lexerLine.FindStringSubmatch(err.Error()); n != nil {
@@ -93,35 +94,31 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 	}
 	var root statement
 	blocks := []*statement{&root}
-	for len(tokens) > 0 {
-		line := tokens[:1]
-		for n := 1; n < len(tokens) && tokens[n].Line <= tokens[n-1].Line+tokens[n-1].NumLineBreaks(); n++ {
-			line = tokens[:n+1]
-		}
-		tokens = tokens[len(line):]
-		s := &statement{at: at(line[0].Line)}
+	statements := make([]statement, len(lines))
+	for i, line := range lines {
+		s := &statements[i]
+		s.at, s.words = at(line.number), line.words
 		inside := blocks[len(blocks)-1]
-		if isBrace(line[0], "}") {
+		if s.words[0].isBrace("}") {
 			switch {
 			case inside == &root:
 				return nil, s.fail("the braces do not match, this one closes nothing")
-			case len(line) > 1:
+			case len(s.words) > 1:
 				return nil, s.fail("} stands on a line of its own")
 			}
 			blocks = blocks[:len(blocks)-1]
 			continue
 		}
-		for i, t := range line {
+		if last := len(s.words) - 1; last > 0 && s.words[last].isBrace("{") {
+			s.opens, s.words = true, s.words[:last]
+		}
+		for _, w := range s.words {
 			switch {
-			case isBrace(t, "{") && i > 0 && i == len(line)-1:
-				s.opens = true
-				continue
-			case isBrace(t, "{"), isBrace(t, "}"):
-				return nil, s.fail("%s stands in the wrong place: a block is a line that ends in {, its statements line by line, and a line with }", t.Text)
-			case !t.Quoted() && strings.Contains(t.Text, "\n"):
+			case w.isBrace("{"), w.isBrace("}"):
+				return nil, s.fail("%s stands in the wrong place: a block is a line that ends in {, its statements line by line, and a line with }", w.text)
+			case !w.quoted && strings.Contains(w.text, "\n"):
 				return nil, s.fail("a quote or backtick is not closed")
 			}
-			s.words = append(s.words, word{t.Text, t.Quoted()})
 		}
 		if s.first() == "import" && !s.words[0].quoted {
 			return nil, s.fail("import has no place in a definition")
@@ -143,7 +140,85 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 // lexerLine is how errors of Caddy's lexer name the line.
 var lexerLine = regexp.MustCompile(` on line #(\d+)`)
 
-func isBrace(t caddyfile.Token, brace string) bool { return t.Text == brace && !t.Quoted() }
+// line is what stands on a line, and on those that a quoted word of it goes on to.
+type line struct {
+	number int
+	words  []word
+}
+
+// lex splits a text into lines of words. Caddy's lexer reads character by character, which is most of what reading a
+// definition takes, so it is asked only for texts that hold more than plain lines.
+func lex(source string) ([]line, error) {
+	if lines, ok := lexByLine(source); ok {
+		return lines, nil
+	}
+	return lexWhole(source)
+}
+
+func lexWhole(source string) ([]line, error) {
+	tokens, err := caddyfile.Tokenize([]byte(source+"\n"), "")
+	var lines []line
+	for i, t := range tokens {
+		if i == 0 || t.Line > tokens[i-1].Line+tokens[i-1].NumLineBreaks() {
+			lines = append(lines, line{number: t.Line})
+		}
+		last := &lines[len(lines)-1]
+		last.words = append(last.words, wordOf(t))
+	}
+	return lines, err
+}
+
+// lexByLine is lexWhole for a text of which every line can be read for itself, without escapes and heredocs.
+func lexByLine(source string) ([]line, bool) {
+	if !utf8.ValidString(source) || strings.Contains(source, "\uFEFF") {
+		return nil, false
+	}
+	lines := make([]line, 0, strings.Count(source, "\n")+1)
+	words := make([]word, 0, len(source)/8) // room for those of all lines
+	number := 0
+	for s := range strings.Lines(source) {
+		number++
+		s = strings.TrimSuffix(strings.TrimSuffix(s, "\n"), "\r")
+		first := len(words)
+		for {
+			s = strings.TrimLeftFunc(s, unicode.IsSpace)
+			if s == "" || s[0] == '#' {
+				if len(words) > first && strings.Contains(s, `\`) { // Caddy's lexer takes the next line for a part of this
+					return nil, false
+				}
+				break
+			}
+			w, rest, ok := cutWord(s)
+			if !ok {
+				return nil, false
+			}
+			words, s = append(words, w), rest
+		}
+		if len(words) > first {
+			lines = append(lines, line{number, words[first:len(words):len(words)]})
+		}
+	}
+	return lines, true
+}
+
+// cutWord takes the first word off a line, if it is a plain one.
+func cutWord(s string) (w word, rest string, ok bool) {
+	if quote := s[:1]; quote == "`" || quote == `"` {
+		w.quoted = true
+		w.text, rest, ok = strings.Cut(s[1:], quote)
+		return w, rest, ok && (quote == "`" || !strings.Contains(w.text, `\`))
+	}
+	end := strings.IndexFunc(s, unicode.IsSpace)
+	if end < 0 {
+		end = len(s)
+	}
+	w.text, rest = s[:end], s[end:]
+	return w, rest, !strings.Contains(w.text, `\`) && !strings.HasPrefix(w.text, "<<") && !strings.HasPrefix(rest, "\r")
+}
+
+func wordOf(t caddyfile.Token) word { return word{t.Text, t.Quoted()} }
+
+func (w word) isBrace(brace string) bool { return w.text == brace && !w.quoted }
 
 // Render writes the tokens of a block back as text, so that a definition that stands inside a Caddyfile can be carried
 // in JSON like one that stands in a file. Lines keep their distance from the first, so that errors name the right one.
@@ -157,7 +232,7 @@ func Render(tokens []caddyfile.Token) string {
 			d.Next()
 		}
 		t := d.Token()
-		if isBrace(t, "}") {
+		if wordOf(t).isBrace("}") {
 			depth--
 		}
 		if onNewLine {
@@ -173,7 +248,7 @@ func Render(tokens []caddyfile.Token) string {
 		text := renderWord(t)
 		line += strings.Count(text, "\n")
 		b.WriteString(text)
-		if isBrace(t, "{") {
+		if wordOf(t).isBrace("{") {
 			depth++
 		}
 	}
