@@ -410,10 +410,7 @@ func (c *call) request(ctx context.Context, v *vars) (*http.Request, []byte, err
 		}
 		u.RawQuery += string(query)
 	}
-	header := make(http.Header, len(c.header)+len(c.dynamic)+3)
-	for name, values := range c.header {
-		header[name] = values
-	}
+	header := maps.Clone(c.header)
 	for _, h := range c.dynamic {
 		if s, ok := h.value.value(v); ok {
 			header[h.name] = []string{s}

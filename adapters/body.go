@@ -5,7 +5,6 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -255,9 +254,24 @@ func appendForm(dst []byte, fields []*field, v *vars) []byte {
 		if len(dst) > start {
 			dst = append(dst, '&')
 		}
-		dst = append(append(dst, url.QueryEscape(name)...), '=')
-		dst = append(dst, url.QueryEscape(value)...)
+		dst = appendEscaped(append(appendEscaped(dst, name), '='), value)
 	})
+	return dst
+}
+
+// appendEscaped is url.QueryEscape without a copy.
+func appendEscaped(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~':
+			dst = append(dst, c)
+		case c == ' ':
+			dst = append(dst, '+')
+		default:
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		}
+	}
 	return dst
 }
 
