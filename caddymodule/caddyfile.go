@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 )
@@ -49,6 +50,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		lockout off|<count> <window>
 //		limit off
 //		limit user|sender|country|site <count> messages|segments per minute|hour|day|month [<time zone>]
+//		digest
+//		realm <name>
 //		stealth
 //
 //		adapter <name> [as <instance>] {
@@ -119,6 +122,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalLimit(d)
 		case "stealth":
 			h.Stealth, err = true, none(d)
+		case "digest":
+			h.Digest, err = true, none(d)
+		case "realm":
+			if err = one(d, &h.Realm); err == nil {
+				_, err = digest.NewRealm(h.Realm)
+				err = wrap(d, err)
+			}
 		case "allow":
 			err = destinations(d, &h.Allow)
 		case "deny":
@@ -168,7 +178,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return wrap(&at, h.checkComplete())
+	return wrap(&at, cmp.Or(h.checkComplete(), h.checkDigest()))
 }
 
 // check is made when the whole block is known, because what it asks may stand anywhere in it.
@@ -191,7 +201,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
@@ -81,6 +82,14 @@ type Handler struct {
 	// definition, base URL and options that are not secret stay the same (or its secrets, if it has no other options).
 	Limits *Limits `json:"limits,omitempty"`
 
+	// Digest asks requests without any credential for one by HTTP Digest (MD5 or SHA-256), as apps with an
+	// `AuthUsername` setting send it. Nothing is sent on the first request; the app repeats it with an answer. Users whose
+	// password is only known as a hash cannot use it, other credentials work beside it.
+	Digest bool `json:"digest,omitempty"`
+
+	// Realm is the realm of Digest. Where hashes of user:realm:password are stored, it is theirs. Default: `sms`.
+	Realm string `json:"realm,omitempty"`
+
 	// Stealth answers those who do not prove who they are with an empty 404, as if nothing was here.
 	Stealth bool `json:"stealth,omitempty"`
 
@@ -135,6 +144,7 @@ type Handler struct {
 	replier   sendmessage.Replier
 	users     users.Users
 	policy    *destination.Policy
+	digest    *digest.Realm  // nil if Digest is off
 	guard     *lockout.Guard // nil if nobody is locked out
 	limits    []limit.Rule
 	counters  *limit.Counters
@@ -263,7 +273,35 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 	if h.users = chain; len(chain) == 1 {
 		h.users = chain[0]
 	}
+	if err := h.provisionDigest(chain); err != nil {
+		return err
+	}
 	return h.provisionLockout()
+}
+
+// provisionDigest turns HTTP Digest on, and says who cannot use it.
+func (h *Handler) provisionDigest(chain users.Chain) (err error) {
+	if err := h.checkDigest(); err != nil || !h.Digest {
+		return err
+	}
+	for _, u := range chain {
+		if p, ok := u.(users.Provable); ok && p.Unprovable() != 0 {
+			h.logger.Warn("digest is on, but not for all: users whose passwords are hashed, or are checked by a service, have to send them")
+		}
+	}
+	h.digest, err = digest.NewRealm(cmp.Or(h.Realm, "sms"))
+	return err
+}
+
+// checkDigest refuses settings that cannot go together.
+func (h *Handler) checkDigest() error {
+	switch {
+	case h.Realm != "" && !h.Digest:
+		return errors.New("realm is that of digest; write digest too")
+	case h.Digest && h.Stealth:
+		return errors.New("digest asks strangers for an answer, which stealth does not allow; drop one of them")
+	}
+	return nil
 }
 
 const unevenHashes = "the password hashes differ in number or cost, so that it can be measured which names exist"

@@ -62,6 +62,7 @@ var exact = map[string]string{
 	"too_long.request_too_large":              "Raise `max_size`.",
 	"too_long.text_too_long":                  "The user shortens the text, or raise `max_parts`.",
 	"unauthorized.hidden_password":            "Write `https://` in the app's settings.",
+	"unauthorized.stale_answer":               "Nothing: the app answers a new challenge of HTTP Digest by itself.",
 	"unauthorized.no_credential":              "Add `username` and `password` to the app's settings.",
 	"unknown.partly":                          "The user sends the rest. The log says what broke.",
 	"unsupported_content.compressed_request":  "Whatever compresses the app's requests must not.",

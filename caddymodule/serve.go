@@ -107,7 +107,8 @@ func (x *exchange) decode() (err error) {
 
 // authenticate finds out who sends. Whoever does not prove it is told the same, whatever is wrong.
 func (x *exchange) authenticate() error {
-	if x.request.Secret.Empty() {
+	answered := x.digest != nil && !x.request.Answer.Empty()
+	if x.request.Secret.Empty() && !answered {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
 	from := x.network()
@@ -118,9 +119,11 @@ func (x *exchange) authenticate() error {
 			return refusal
 		}
 	}
-	user, err := x.users.Authenticate(x.r.Context(), users.Credential{User: x.request.User, Secret: x.request.Secret})
+	user, err := x.identify(answered)
 	var denied *users.DeniedError
 	switch {
+	case err == errStale:
+		return sms.RefuseAs(sms.Unauthorized, sms.StaleAnswer)
 	case err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())):
 		x.user = user
 		return nil
@@ -138,6 +141,31 @@ func (x *exchange) authenticate() error {
 		x.guard.Failed(from, x.claimed, time.Now())
 	}
 	return sms.Refuse(sms.Unauthorized)
+}
+
+// errStale says that an answer is right, but to a challenge that is too old.
+var errStale = errors.New("stale")
+
+// identify finds the user by what the app sent. An answer to a challenge comes before a password.
+func (x *exchange) identify(answered bool) (*users.User, error) {
+	c := users.Credential{User: x.request.User, Secret: x.request.Secret}
+	if !answered {
+		return x.users.Authenticate(x.r.Context(), c)
+	}
+	method, target := x.r.Method, x.r.RequestURI
+	if original, ok := x.r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok { // before any rewrite
+		method, target = original.Method, original.RequestURI
+	}
+	answer, err := x.digest.Read(x.request.Answer.Reveal(), method, target, x.message.Received)
+	if err != nil {
+		return nil, users.ErrDenied
+	}
+	c.User, c.Proof = answer.User, answer
+	user, err := x.users.Authenticate(x.r.Context(), c)
+	if err == nil && answer.Stale {
+		return nil, errStale
+	}
+	return user, err
 }
 
 // network is where the request comes from, by Caddy's rules for trusted proxies.
@@ -181,7 +209,7 @@ func (x *exchange) admit() error {
 	if len(x.user.Numbers) > 0 {
 		m.From = x.user.Numbers[0]
 	}
-	if req.Sender != "" && req.Sender != x.user.Name {
+	if req.Sender != "" && !x.user.IsCalled(req.Sender) {
 		from, ok := number.Sender(req.Sender, x.DefaultRegion)
 		m.From = from // the log says what was asked for
 		if !ok || !x.user.May(from) {
@@ -247,6 +275,7 @@ func (x *exchange) reply(r sms.Receipt) {
 			sentence = x.phrases.say(x.r, r.Refusal, x.message.Reference)
 		}
 	}
+	x.challenge(r)
 	x.replied = replying
 	var err error
 	switch {
@@ -259,6 +288,17 @@ func (x *exchange) reply(r sms.Receipt) {
 	}
 	x.replied = hasReplied
 	x.report(r, err == nil)
+}
+
+// challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.
+func (x *exchange) challenge(r sms.Receipt) {
+	if x.isChallenge(r) {
+		x.w.Header()["Www-Authenticate"] = x.digest.Challenges(r.Refusal.Variant == sms.StaleAnswer, time.Now())
+	}
+}
+
+func (x *exchange) isChallenge(r sms.Receipt) bool {
+	return x.digest != nil && r.Refusal != nil && (r.Refusal.Variant == sms.NoCredential || r.Refusal.Variant == sms.StaleAnswer)
 }
 
 // waitForStep waits, so that the time of an answer does not tell what was wrong.
@@ -338,7 +378,11 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 			line.Write(byProvider([]zap.Field{zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error())}, passed)...)
 		}
 	}
-	line := x.logger.Check(levelOf(r.Cause()), "message")
+	level := levelOf(r.Cause())
+	if x.isChallenge(r) { // how every message by Digest begins
+		level = zapcore.DebugLevel
+	}
+	line := x.logger.Check(level, "message")
 	if line == nil {
 		return
 	}

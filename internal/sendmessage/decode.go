@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -28,6 +29,8 @@ type Request struct {
 	// User and Secret are the credential. Without a user the secret is a token that says by itself who sends.
 	User   string
 	Secret sms.Hidden
+	// Answer is an Authorization header that answers a challenge of HTTP Digest.
+	Answer sms.Hidden
 	// To are the recipients as the app wrote them, normally one.
 	To []string
 	// Sender is the number that the app wishes to send from, as it wrote it. It may be empty.
@@ -66,6 +69,9 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	req := &Request{Form: formOf(r), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
 	header := values{names: d.Names}
 	req.SecretInHeader = readHeader(r.Header, &header)
+	if auth := r.Header["Authorization"]; len(auth) == 1 && digest.IsAnswer(auth[0]) {
+		req.Answer = sms.Hide(auth[0])
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return req, sms.Refuse(sms.Method)
 	}

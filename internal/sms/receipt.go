@@ -93,6 +93,7 @@ const (
 	UnsupportedRequest Variant = "unsupported_request"
 	CompressedRequest  Variant = "compressed_request"
 	NoCredential       Variant = "no_credential"
+	StaleAnswer        Variant = "stale_answer"
 	LockedOut          Variant = "locked_out"
 	OverLimit          Variant = "over_limit"
 	UnknownContent     Variant = "unknown_content"
@@ -117,6 +118,7 @@ var variants = map[sentenceKey]string{
 	{BadRequest, NotReplaced}:                   "The app did not fill in {name}. Check its spelling in the app's SMS settings.",
 	{BadRequest, NoRecall}:                      "A sent SMS cannot be deleted for the recipient",
 	{Unauthorized, NoCredential}:                "The app sent no user name or no password. Add them to its SMS settings.",
+	{Unauthorized, StaleAnswer}:                 "The app has to log in once more",
 	{Unauthorized, HiddenPassword}:              "The app hides the password on http://. Use an https:// address in its SMS settings.",
 	{DestinationNotAllowed, DestinationCountry}: "Messages to this country are not allowed: {country}",
 	{DestinationNotAllowed, DestinationKind}:    "Messages to {kind} are not allowed",

@@ -46,6 +46,9 @@ func (f *File) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	return f.list.Load().Authenticate(ctx, c)
 }
 
+// Unprovable implements Provable, for the version that is read last.
+func (f *File) Unprovable() int { return f.list.Load().Unprovable() }
+
 // look reads the file if it has changed. Others who come meanwhile go on with the users that there are.
 func (f *File) look(now time.Time) {
 	if !f.mu.TryLock() {

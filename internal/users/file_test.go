@@ -86,7 +86,7 @@ func TestFileChanges(t *testing.T) {
 			f.look(now)
 		}
 		for name, want := range map[string]bool{"ann": step.ann, "bob": step.bob} {
-			if user, err := f.Authenticate(t.Context(), Credential{name, sms.Hide("12345678")}); (err == nil) != want || want && user.Name != name {
+			if user, err := f.Authenticate(t.Context(), Credential{User: name, Secret: sms.Hide("12345678")}); (err == nil) != want || want && user.Name != name {
 				t.Errorf("step %d: %s: %v", i, name, err)
 			}
 		}
@@ -121,7 +121,7 @@ func TestFileUnderLoad(t *testing.T) {
 		wg.Go(func() {
 			for range 200 {
 				f.look(time.Now().Add(time.Hour))
-				if _, err := f.Authenticate(t.Context(), Credential{"ann", sms.Hide("12345678")}); err != nil {
+				if _, err := f.Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -148,7 +148,7 @@ func TestChain(t *testing.T) {
 		{"ann", "12345678", ""}, {"bob", "12345678", ""}, {"both", "11111111", ""}, {"both", "22222222", ""},
 		{"ann", "x", "ann"}, {"bob", "x", "bob"}, {"nobody", "12345678", "?"},
 	} {
-		user, err := c.Authenticate(t.Context(), Credential{ask.name, sms.Hide(ask.secret)})
+		user, err := c.Authenticate(t.Context(), Credential{User: ask.name, Secret: sms.Hide(ask.secret)})
 		var named *DeniedError
 		switch {
 		case ask.denied == "" && (err != nil || user.Name != ask.name),
@@ -159,7 +159,7 @@ func TestChain(t *testing.T) {
 		}
 	}
 	down := errors.New("down")
-	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{"ann", sms.Hide("12345678")}); err != down {
+	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); err != down {
 		t.Errorf("one that is down: %v", err)
 	}
 }

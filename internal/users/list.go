@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // maxSecret is how many bytes of a secret are looked at; longer ones are denied.
@@ -45,6 +46,7 @@ type List struct {
 
 type account struct {
 	user   *User
+	known  []sms.Hidden // plain passwords, for proofs
 	plain  []digest
 	hashed []hash
 }
@@ -77,14 +79,14 @@ func NewList(accounts []Account) (*List, error) {
 		if user.Name == "" || strings.TrimSpace(user.Name) != user.Name {
 			return nil, fmt.Errorf("%q is not a user name", user.Name)
 		}
-		if _, twice := l.accounts[user.Name]; twice {
+		if _, twice := l.accounts[foldDomain(user.Name)]; twice {
 			return nil, fmt.Errorf("user %s is there twice", user.Name)
 		}
 		if len(a.Passwords)+len(a.Tokens) == 0 {
 			return nil, fmt.Errorf("user %s has no password and no token", user.Name)
 		}
 		entry := &account{user: &user}
-		l.accounts[user.Name] = entry
+		l.accounts[foldDomain(user.Name)] = entry
 		for _, p := range a.Passwords {
 			h, hashed, err := parseHash(p)
 			switch {
@@ -96,6 +98,7 @@ func NewList(accounts []Account) (*List, error) {
 				entry.hashed = append(entry.hashed, h)
 			default:
 				entry.plain = append(entry.plain, l.of("", p), l.of("", sha1Of(p)))
+				entry.known = append(entry.known, sms.Hide(p))
 			}
 		}
 		if workOf(entry.hashed) > workOf(l.decoy) {
@@ -123,6 +126,16 @@ func (l *List) Uneven() bool {
 	return false
 }
 
+// Unprovable implements Provable: only a plain password can be held against a proof.
+func (l *List) Unprovable() (count int) {
+	for _, entry := range l.accounts {
+		if len(entry.known) == 0 && len(entry.hashed) > 0 {
+			count++
+		}
+	}
+	return count
+}
+
 // sha1Of is what the app sends for %sha1(%account[password]%)%.
 // https://faq.acrobits.net/set-up-your-own-sms-web-service
 func sha1Of(secret string) string {
@@ -146,7 +159,13 @@ func (d *digester) of(name, secret string) digest {
 // Authenticate implements Users. A blank in the secret also counts as a +, which templates lose on the way.
 func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	secret := c.Secret.Reveal()
-	if secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
+	if len(c.User) > maxSecret {
+		return nil, ErrDenied
+	}
+	if c.Proof != nil {
+		return l.prove(c.User, c.Proof)
+	}
+	if secret == "" || len(secret) > maxSecret {
 		return nil, ErrDenied
 	}
 	user, err := l.try(ctx, c.User, secret)
@@ -156,6 +175,39 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	return user, err
 }
 
+// find finds the account that a name stands for, or an empty one.
+func (l *List) find(name string) (entry *account, known bool) {
+	if entry, known = l.accounts[name]; known {
+		return entry, true
+	}
+	for _, n := range namesOf(name) {
+		if entry, known = l.accounts[n]; known {
+			return entry, true
+		}
+	}
+	return new(account), false
+}
+
+// prove finds out whether a password of the user made the proof.
+func (l *List) prove(name string, p Proof) (*User, error) {
+	entry, known := l.find(name)
+	list := entry.known
+	if len(list) == 0 {
+		list = []sms.Hidden{sms.Hide("decoy")}
+	}
+	right := false
+	for _, password := range list {
+		right = p.ProvenBy(password.Reveal()) || right
+	}
+	switch {
+	case !known:
+		return nil, ErrDenied
+	case !right || len(entry.known) == 0:
+		return nil, &DeniedError{entry.user.Name}
+	}
+	return entry.user, nil
+}
+
 func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if name == "" {
 		if user := l.tokens[l.of("", secret)]; user != nil {
@@ -163,11 +215,7 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 		}
 		return nil, ErrDenied
 	}
-	var none account
-	entry, known := l.accounts[name]
-	if !known {
-		entry = &none
-	}
+	entry, known := l.find(name)
 	own := l.of("", secret)
 	right := entry.holds(own)
 	if right == 0 {
@@ -182,7 +230,7 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	}
 	var denied error = ErrDenied
 	if known {
-		denied = &DeniedError{name}
+		denied = &DeniedError{entry.user.Name}
 	}
 	if l.decoy == nil {
 		return nil, denied

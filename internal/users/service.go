@@ -98,10 +98,10 @@ type question struct {
 // caller ID. It does not end with the context, so that nobody guesses by hanging up before it is known that he was wrong.
 func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 	secret := c.Secret.Reveal()
-	if secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
+	if c.Proof != nil || secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
 		return nil, ErrDenied
 	}
-	names, secrets := []string{c.User}, []string{secret}
+	names, secrets := []string{serviceName(c.User)}, []string{secret}
 	if c.User != "" && strings.ContainsAny(c.User[:1], "+0123456789") {
 		names = append(names, "")
 	}
@@ -121,6 +121,15 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 		}
 	}
 	return nil, denied
+}
+
+// Unprovable implements Provable: the service compares passwords itself.
+func (s *Service) Unprovable() int { return -1 }
+
+// serviceName is a name as the service gets it: without what follows a second @.
+func serviceName(name string) string {
+	names := namesOf(name)
+	return names[max(0, len(names)-2)]
 }
 
 // try answers from memory, or asks. All who ask the same at once share one answer.

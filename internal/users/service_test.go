@@ -78,7 +78,7 @@ func (o *oracle) service(t testing.TB) (*Service, *bytes.Buffer) {
 
 // ask says what becomes of a credential: a name, denied, denied NAME or unavailable.
 func ask(s *Service, name, secret string) string {
-	user, err := s.Authenticate(context.Background(), Credential{name, sms.Hide(secret)})
+	user, err := s.Authenticate(context.Background(), Credential{User: name, Secret: sms.Hide(secret)})
 	var named *DeniedError
 	switch {
 	case err == nil:
@@ -233,7 +233,7 @@ func TestServiceFlood(t *testing.T) {
 		gone, hangUp := context.WithCancel(context.Background())
 		hangUp()
 		o.answer = says(200, `{"allowed":false}`)
-		if _, err := s.Authenticate(gone, Credential{"ann", sms.Hide("wrong")}); !errors.Is(err, ErrDenied) {
+		if _, err := s.Authenticate(gone, Credential{User: "ann", Secret: sms.Hide("wrong")}); !errors.Is(err, ErrDenied) {
 			t.Errorf("who hung up: %v", err)
 		}
 		if n := o.asked.Load(); n != 2 {

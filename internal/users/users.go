@@ -22,10 +22,26 @@ func (*DeniedError) Error() string { return ErrDenied.Error() }
 // Is makes it an ErrDenied.
 func (*DeniedError) Is(err error) bool { return err == ErrDenied }
 
-// Credential is what the app sent to say who it is. Without a user the secret is a token.
+// Credential is what the app sent to say who it is. Without a user the secret is a token. A proof takes the secret's place.
 type Credential struct {
 	User   string
 	Secret sms.Hidden
+	Proof  Proof
+}
+
+// Proof is what only somebody who knows the password can make, such as an answer of HTTP Digest.
+type Proof interface {
+	// ProvenBy reports whether the password made it.
+	ProvenBy(password string) bool
+	// ProvenByHA1 reports whether a password made it of which only the hash of user:realm:password is known, in lower-case
+	// hexadecimal.
+	ProvenByHA1(ha1 string) bool
+}
+
+// Provable is implemented by Users of whom some have no secret that a Proof can be held against.
+type Provable interface {
+	// Unprovable is how many these are, negative if they are all.
+	Unprovable() int
 }
 
 // User is somebody who may send.

@@ -3,6 +3,7 @@ package users
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestAuthenticate(t *testing.T) {
 		{"plain", strings.Repeat("x", maxSecret+1), ""},
 	} {
 		for range 2 { // right and wrong answers stay what they are when asked again
-			user, err := l.Authenticate(t.Context(), Credential{c.user, sms.Hide(c.secret)})
+			user, err := l.Authenticate(t.Context(), Credential{User: c.user, Secret: sms.Hide(c.secret)})
 			switch {
 			case c.want == "" && (user != nil || !errors.Is(err, ErrDenied)):
 				t.Errorf("%q %q: got %v, %v, want it denied", c.user, c.secret, user, err)
@@ -95,14 +96,15 @@ func TestAuthenticate(t *testing.T) {
 func TestRightThenWrong(t *testing.T) {
 	l := list(t)
 	rapid.Check(t, func(t *rapid.T) {
-		if _, err := l.Authenticate(context.Background(), Credential{"bcrypt", sms.Hide("12345678")}); err != nil {
+		if _, err := l.Authenticate(context.Background(), Credential{User: "bcrypt", Secret: sms.Hide("12345678")}); err != nil {
 			t.Fatal(err)
 		}
 		user, secret := rapid.String().Draw(t, "user"), rapid.String().Draw(t, "secret")
 		for _, c := range []Credential{
-			{"bcrypt", sms.Hide(secret)}, {"bcrypt1", sms.Hide("2345678")}, {user, sms.Hide("12345678")}, {"bcryp", sms.Hide("t12345678")},
+			{User: "bcrypt", Secret: sms.Hide(secret)}, {User: "bcrypt1", Secret: sms.Hide("2345678")}, {User: user, Secret: sms.Hide("12345678")}, {User: "bcryp", Secret: sms.Hide("t12345678")},
 		} {
-			if c.Secret.Reveal() == "12345678" && (c.User == "bcrypt" || c.User == "plain" || c.User == "argon") {
+			isCalled := func(name string) bool { return (&User{Name: name}).IsCalled(c.User) }
+			if c.Secret.Reveal() == "12345678" && slices.ContainsFunc([]string{"bcrypt", "plain", "argon"}, isCalled) {
 				continue
 			}
 			if u, err := l.Authenticate(context.Background(), c); err == nil {
@@ -114,7 +116,7 @@ func TestRightThenWrong(t *testing.T) {
 
 func TestVerifiedIsRemembered(t *testing.T) {
 	l := list(t)
-	right := Credential{"bcrypt", sms.Hide("12345678")}
+	right := Credential{User: "bcrypt", Secret: sms.Hide("12345678")}
 	if _, err := l.Authenticate(t.Context(), right); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +143,7 @@ func TestEqualWork(t *testing.T) {
 	}
 	for _, name := range []string{"bcrypt", "argon", "plain", "token", "nobody"} {
 		count = 0
-		if _, err := l.Authenticate(t.Context(), Credential{name, sms.Hide("wrong")}); err == nil || count != 1 {
+		if _, err := l.Authenticate(t.Context(), Credential{User: name, Secret: sms.Hide("wrong")}); err == nil || count != 1 {
 			t.Errorf("%s: %v after %d hashes, want 1", name, err, count)
 		}
 	}
@@ -174,7 +176,7 @@ func TestUnevenWork(t *testing.T) {
 func TestDeniedNames(t *testing.T) {
 	l := list(t)
 	for user, want := range map[string]string{"plain": "plain", "bcrypt": "bcrypt", "nobody": "", "": ""} {
-		_, err := l.Authenticate(t.Context(), Credential{user, sms.Hide("wrong")})
+		_, err := l.Authenticate(t.Context(), Credential{User: user, Secret: sms.Hide("wrong")})
 		var denied *DeniedError
 		if !errors.Is(err, ErrDenied) || errors.As(err, &denied) != (want != "") || denied != nil && denied.Name != want || err.Error() != ErrDenied.Error() {
 			t.Errorf("%s: %v", user, err)
@@ -190,7 +192,7 @@ func TestHashesAreBounded(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if _, err := l.Authenticate(ctx, Credential{"bcrypt", sms.Hide("12345678")}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.Authenticate(ctx, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -222,7 +224,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	for _, name := range []string{"plain", "bcrypt"} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			c := Credential{name, sms.Hide("12345678")}
+			c := Credential{User: name, Secret: sms.Hide("12345678")}
 			for b.Loop() {
 				if _, err := l.Authenticate(b.Context(), c); err != nil {
 					b.Fatal(err)

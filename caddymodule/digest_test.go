@@ -1,0 +1,158 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/icholy/digest"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+)
+
+const digestSite = `
+	user johndow {
+		password a-password-for-johndow
+		from     +15550001111
+	}
+	user hashed {
+		password $2a$04$VLfM/BxVdxdIuoCZZOfHOe9FjCx0Pv0Yq7V5PjVJ8y2LZbK/ZgBXK
+	}
+	default_region US
+	digest
+	realm sms.example.com
+	lockout off
+	adapter sandbox
+`
+
+const sendTo = "to=%2B15551231234&body=hi"
+
+// answering answers the first challenge of a reply that knows the algorithm.
+func answering(t *testing.T, w *httptest.ResponseRecorder, algorithm, user, password string, r *http.Request) *http.Request {
+	t.Helper()
+	for _, header := range w.Header()["Www-Authenticate"] {
+		c, err := digest.ParseChallenge(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Algorithm != algorithm {
+			continue
+		}
+		answer, err := digest.Digest(c, digest.Options{Method: r.Method, URI: r.RequestURI, Username: user, Password: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", answer.String())
+		return r
+	}
+	t.Fatalf("no challenge for %s in %q", algorithm, w.Header()["Www-Authenticate"])
+	return nil
+}
+
+func TestDigest(t *testing.T) {
+	s := newSite(t, digestSite)
+	challenge := s.send(t, get(sendTo))
+	if r := read(t, challenge); challenge.Code != 401 || r.Message == "" || r.ID != "" {
+		t.Fatalf("a request without a credential: %d %+v", challenge.Code, r)
+	}
+	if lines := s.events(); len(lines) != 1 || lines[0]["sms_id"] != nil || lines[0]["adapter"] != nil {
+		t.Errorf("the challenge: %v", lines)
+	}
+	for name, c := range map[string]struct {
+		request *http.Request
+		status  int
+	}{
+		"MD5":                {answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", get(sendTo)), 200},
+		"SHA-256":            {answering(t, challenge, "SHA-256", "johndow", "a-password-for-johndow", get(sendTo)), 200},
+		"POST":               {answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", post("application/json", `{"to":"+15551231234","body":"hi"}`)), 200},
+		"with a domain":      {answering(t, challenge, "MD5", "johndow@Example.com", "a-password-for-johndow", get(sendTo)), 200},
+		"with a caller ID":   {answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", get(sendTo+"&from=%2B15550001111")), 200},
+		"with his own name":  {answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", get(sendTo+"&from=johndow")), 200},
+		"another's number":   {answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", get(sendTo+"&from=%2B15550009999")), 403},
+		"wrong password":     {answering(t, challenge, "MD5", "johndow", "guess", get(sendTo)), 401},
+		"no such user":       {answering(t, challenge, "MD5", "nobody", "decoy", get(sendTo)), 401},
+		"hashed password":    {answering(t, challenge, "MD5", "hashed", "decoy", get(sendTo)), 401},
+		"password beside it": {answering(t, challenge, "MD5", "johndow", "guess", get(sendTo+"&user=johndow&password=a-password-for-johndow")), 401},
+		"password":           {get(sendTo + "&user=johndow&password=a-password-for-johndow"), 200},
+		"a wrong one":        {get(sendTo + "&user=johndow&password=guess"), 401},
+	} {
+		w := s.send(t, c.request)
+		if r := read(t, w); w.Code != c.status || (r.ID != "") != (c.status == 200) {
+			t.Errorf("%s: %d %+v, want %d", name, w.Code, r, c.status)
+		}
+		if w.Header()["Www-Authenticate"] != nil {
+			t.Errorf("%s: a request with a credential is challenged", name)
+		}
+	}
+	// An answer belongs to one address.
+	other := get(sendTo + "1")
+	other.Header = answering(t, challenge, "MD5", "johndow", "a-password-for-johndow", get(sendTo)).Header
+	if w := s.send(t, other); w.Code != 401 {
+		t.Errorf("an answer for another address: %d", w.Code)
+	}
+	// Where digest is off, an answer is no credential.
+	off := newSite(t, demo+"adapter sandbox")
+	if w := off.send(t, answering(t, challenge, "MD5", "johndow", "12345678", get(sendTo))); w.Code != 401 || w.Header()["Www-Authenticate"] != nil {
+		t.Errorf("an answer where none is asked for: %d %v", w.Code, w.Header())
+	}
+}
+
+// An answer that is right, but to an old challenge, is asked for again, and is no failure.
+func TestStaleDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, strings.Replace(digestSite, "lockout off", "lockout 1 5m", 1))
+		old := answering(t, s.send(t, get(sendTo)), "MD5", "johndow", "a-password-for-johndow", get(sendTo))
+		time.Sleep(6 * time.Minute)
+		for range 5 {
+			w := s.send(t, old.Clone(context.Background()))
+			header := w.Header()["Www-Authenticate"]
+			if w.Code != 401 || len(header) != 2 || !strings.Contains(header[0], "stale=true") {
+				t.Fatalf("an old answer: %d %q", w.Code, header)
+			}
+			if w := s.send(t, answering(t, w, "MD5", "johndow", "a-password-for-johndow", get(sendTo))); w.Code != 200 {
+				t.Fatalf("a new answer: %d", w.Code)
+			}
+		}
+	})
+}
+
+// What a handler in front made of the address does not matter.
+func TestDigestAfterRewrite(t *testing.T) {
+	s := newSite(t, digestSite)
+	r := answering(t, s.send(t, get(sendTo)), "MD5", "johndow", "a-password-for-johndow", get(sendTo))
+	w := httptest.NewRecorder()
+	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, &caddyhttp.Server{})
+	r.RequestURI, r.URL.Path = "/?"+sendTo, "/"
+	if err := s.ServeHTTP(w, r, nil); err != nil || w.Code != 200 {
+		t.Errorf("%d, %v", w.Code, err)
+	}
+}
+
+func TestDigestConfig(t *testing.T) {
+	s := newSite(t, digestSite)
+	for _, c := range []struct {
+		chain    users.Chain
+		warnings int
+	}{{users.Chain{s.users}, 1}, {users.Chain{s.users.(*users.List), new(users.Service)}, 2}, {users.Chain{new(users.List)}, 0}} {
+		s.log.TakeAll()
+		if err := s.provisionDigest(c.chain); err != nil || s.log.Len() != c.warnings {
+			t.Errorf("%d warnings, want %d: %v", s.log.Len(), c.warnings, err)
+		}
+	}
+	for block, want := range map[string]string{
+		"realm x":                "realm is that of digest",
+		"digest\nstealth":        "digest asks strangers",
+		"digest\nrealm \"a\\b\"": "realm:",
+		"digest x":               "rong argument",
+	} {
+		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", block, err, want)
+		}
+	}
+}
