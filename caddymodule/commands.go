@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,22 +17,24 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recording"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/tryout"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "acrobits-sms",
-		Usage: "adapters|try|record",
+		Usage: "adapters|try|record|hash",
 		Short: "Lists SMS providers, shows requests to them, records their replies",
 		Long: `
 Lists the SMS APIs that adapters exist for and prints their definitions; shows
 the request that a message becomes, without sending it and without secrets; and
-records what a provider answers as a test case.
+records what a provider answers as a test case. Makes hashes of passwords.
 `,
 		CobraFunc: func(cmd *cobra.Command) {
 			cmd.Args = cobra.ArbitraryArgs
@@ -39,9 +42,9 @@ records what a provider answers as a test case.
 				if len(args) == 0 {
 					return cmd.Help()
 				}
-				return fmt.Errorf("there is no command %q%s", args[0], adapters.Meant(args[0], []string{"adapters", "try", "record"}))
+				return fmt.Errorf("there is no command %q%s", args[0], adapters.Meant(args[0], []string{"adapters", "try", "record", "hash"}))
 			}
-			cmd.AddCommand(adaptersCommand(), tryCommand(), recordCommand())
+			cmd.AddCommand(adaptersCommand(), tryCommand(), recordCommand(), hashCommand())
 		},
 	})
 }
@@ -376,4 +379,41 @@ func handlersIn(config []byte) (list []*Handler) {
 		list = append(list, handlersIn(object[key])...)
 	}
 	return list
+}
+
+func hashCommand() *cobra.Command {
+	var algorithm string
+	cmd := &cobra.Command{
+		Use:   "hash [--algorithm bcrypt|argon2id]",
+		Short: "Reads a password and prints a hash of it, for password in a user block, a file or a database",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			password, err := readPassword(cmd)
+			if err != nil {
+				return err
+			}
+			hash, err := users.MakeHash(algorithm, password)
+			if err == nil {
+				fmt.Fprintln(cmd.OutOrStdout(), hash)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&algorithm, "algorithm", "bcrypt", "bcrypt or argon2id")
+	return cmd
+}
+
+// readPassword reads a line, from a terminal without showing it.
+func readPassword(cmd *cobra.Command) (string, error) {
+	if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(cmd.ErrOrStderr(), "Password: ")
+		password, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return string(password), err
+	}
+	line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err == io.EOF {
+		err = nil
+	}
+	return strings.TrimRight(line, "\r\n"), err
 }

@@ -1,6 +1,7 @@
 package users
 
 import (
+	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -42,6 +43,29 @@ func parseHash(s string) (h hash, hashed bool, err error) {
 		return h, true, err
 	}
 	return nil, false, nil
+}
+
+// MakeHash makes a hash of a password, by bcrypt or argon2id.
+func MakeHash(algorithm, password string) (string, error) {
+	switch {
+	case password == "":
+		return "", errors.New("the password is empty")
+	case len(password) > maxSecret, algorithm == "bcrypt" && len(password) > 72:
+		return "", errors.New("the password is too long: bcrypt takes 72 bytes, argon2id 1024")
+	case algorithm == "bcrypt":
+		h, err := bcrypt.GenerateFromPassword([]byte(password), 12)
+		return string(h), err
+	case algorithm == "argon2id":
+		// What https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html advises.
+		h := argon2idHash{memory: 19 << 10, time: 2, threads: 1, salt: make([]byte, 16)}
+		if _, err := rand.Read(h.salt); err != nil {
+			return "", err
+		}
+		h.sum = argon2.IDKey([]byte(password), h.salt, h.time, h.memory, h.threads, 32)
+		encode := base64.RawStdEncoding.EncodeToString
+		return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.time, h.threads, encode(h.salt), encode(h.sum)), nil
+	}
+	return "", fmt.Errorf("there is no algorithm %q, write bcrypt or argon2id", algorithm)
 }
 
 type bcryptHash []byte
