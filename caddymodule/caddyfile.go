@@ -50,6 +50,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		lockout off|<count> <window>
 //		limit off
 //		limit user|sender|country|site <count> messages|segments per minute|hour|day|month [<time zone>]
+//		authenticated
 //		digest
 //		realm <name>
 //		stealth
@@ -122,6 +123,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalLimit(d)
 		case "stealth":
 			h.Stealth, err = true, none(d)
+		case "authenticated":
+			h.Authenticated, err = true, none(d)
 		case "digest":
 			h.Digest, err = true, none(d)
 		case "realm":
@@ -201,7 +204,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -335,11 +338,11 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			return nil, d.Errf("a user has %s, not %q%s", strings.Join(userWords, ", "), word, adapters.Meant(word, userWords))
 		}
 	}
-	if len(u.Passwords)+len(u.Tokens) == 0 {
-		return nil, d.Errf("user %s has no password and no token", u.Name)
-	}
 	h.Users = append(h.Users, u)
 	return func(map[string]*adapters.Definition) error {
+		if len(u.Passwords)+len(u.Tokens) == 0 && !h.Authenticated {
+			return at.Errf("user %s has no password and no token", u.Name)
+		}
 		for i, s := range u.From {
 			if strings.Contains(s, "{") {
 				continue

@@ -156,3 +156,52 @@ func TestDigestConfig(t *testing.T) {
 		}
 	}
 }
+
+// Whom a handler in front has authenticated needs nothing else here; nobody can say so himself.
+func TestAuthenticatedInFront(t *testing.T) {
+	s := newSite(t, "user johndow {\nfrom +15550001111\n}\nuser jane {\npassword a-password-for-jane\n}\ndefault_region US\nauthenticated\nadapter sandbox")
+	as := func(name string, r *http.Request) int {
+		w := httptest.NewRecorder()
+		repl := caddy.NewReplacer()
+		if name != "" {
+			repl.Set("http.auth.user.id", name)
+		}
+		if err := s.ServeHTTP(w, caddyhttp.PrepareRequest(r, repl, w, &caddyhttp.Server{}), nil); err != nil {
+			t.Error(err)
+		}
+		return w.Code
+	}
+	forged := get(sendTo)
+	forged.Header.Set("http.auth.user.id", "johndow")
+	for what, c := range map[string]struct {
+		name    string
+		request *http.Request
+		status  int
+	}{
+		"known":              {"johndow", get(sendTo), 200},
+		"with a domain":      {"johndow@example.com", get(sendTo), 200},
+		"his number":         {"johndow", get(sendTo + "&from=%2B15550001111"), 200},
+		"another's number":   {"johndow", get(sendTo + "&from=%2B15550002222"), 403},
+		"another's name":     {"johndow", get(sendTo + "&user=jane&password=a-password-for-jane"), 200},
+		"unknown":            {"nobody", get(sendTo), 401},
+		"unknown but proven": {"nobody", get(sendTo + "&user=jane&password=a-password-for-jane"), 401},
+		"nobody in front":    {"", get(sendTo), 401},
+		"himself":            {"", get(sendTo + "&user=johndow&password=johndow"), 401},
+		"an empty password":  {"", get(sendTo + "&user=johndow&password="), 401},
+		"forged":             {"", forged, 401},
+		"a password":         {"", get(sendTo + "&user=jane&password=a-password-for-jane"), 200},
+	} {
+		if got := as(c.name, c.request); got != c.status {
+			t.Errorf("%s: %d, want %d", what, got, c.status)
+		}
+		if c.status == 200 && c.name != "" {
+			if line := s.events(); len(line) != 1 || line[0]["user"] != "johndow" {
+				t.Errorf("%s: %v", what, line)
+			}
+		}
+		s.events()
+	}
+	if _, err := provision(t, "user johndow {\nfrom +15550001111\n}\nadapter sandbox"); err == nil || !strings.Contains(err.Error(), "no password and no token") {
+		t.Errorf("a user whom nobody authenticates: %v", err)
+	}
+}

@@ -82,6 +82,10 @@ type Handler struct {
 	// definition, base URL and options that are not secret stay the same (or its secrets, if it has no other options).
 	Limits *Limits `json:"limits,omitempty"`
 
+	// Authenticated takes whom a handler in front has authenticated, such as Caddy's `basic_auth`
+	// (`{http.auth.user.id}`), for the user of that name. He needs no credential here. Others prove who they are as usual.
+	Authenticated bool `json:"authenticated,omitempty"`
+
 	// Digest asks requests without any credential for one by HTTP Digest (MD5 or SHA-256), as apps with an
 	// `AuthUsername` setting send it. Nothing is sent on the first request; the app repeats it with an answer. Users whose
 	// password is only known as a hash cannot use it, other credentials work beside it.
@@ -143,6 +147,7 @@ type Handler struct {
 	decoder   *sendmessage.Decoder
 	replier   sendmessage.Replier
 	users     users.Users
+	byName    users.Finder
 	policy    *destination.Policy
 	digest    *digest.Realm  // nil if Digest is off
 	guard     *lockout.Guard // nil if nobody is locked out
@@ -246,7 +251,11 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 	if h.policy, err = destination.Parse(h.Allow, h.Deny); err != nil {
 		return err
 	}
-	read := func(u *User) (users.Account, []string, error) { return u.account(h.DefaultRegion, h.policy) }
+	read := func(u *User) (users.Account, []string, error) {
+		account, weak, err := u.account(h.DefaultRegion, h.policy)
+		account.Elsewhere = h.Authenticated
+		return account, weak, err
+	}
 	var chain users.Chain
 	if len(h.Users) > 0 {
 		list, err := h.ownUsers(read)
@@ -270,6 +279,7 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 		}
 		chain = append(chain, opened)
 	}
+	h.byName = chain
 	if h.users = chain; len(chain) == 1 {
 		h.users = chain[0]
 	}

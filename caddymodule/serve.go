@@ -107,6 +107,15 @@ func (x *exchange) decode() (err error) {
 
 // authenticate finds out who sends. Whoever does not prove it is told the same, whatever is wrong.
 func (x *exchange) authenticate() error {
+	if x.Authenticated {
+		if name := x.inFront(); name != "" {
+			if x.user = x.byName.Find(name); x.user == nil {
+				x.claimed = name
+				return sms.Refuse(sms.Unauthorized)
+			}
+			return nil
+		}
+	}
 	answered := x.digest != nil && !x.request.Answer.Empty()
 	if x.request.Secret.Empty() && !answered {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
@@ -141,6 +150,16 @@ func (x *exchange) authenticate() error {
 		x.guard.Failed(from, x.claimed, time.Now())
 	}
 	return sms.Refuse(sms.Unauthorized)
+}
+
+// inFront is the user whom a handler in front of this one has authenticated.
+func (x *exchange) inFront() string {
+	repl, _ := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if repl == nil {
+		return ""
+	}
+	name, _ := repl.GetString("http.auth.user.id")
+	return name
 }
 
 // errStale says that an answer is right, but to a challenge that is too old.

@@ -22,3 +22,15 @@ func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, 
 	}
 	return nil, denied
 }
+
+// Find implements Finder.
+func (c Chain) Find(name string) *User {
+	for _, u := range c {
+		if finder, ok := u.(Finder); ok {
+			if user := finder.Find(name); user != nil {
+				return user
+			}
+		}
+	}
+	return nil
+}

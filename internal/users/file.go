@@ -46,6 +46,12 @@ func (f *File) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	return f.list.Load().Authenticate(ctx, c)
 }
 
+// Find implements Finder.
+func (f *File) Find(name string) *User {
+	f.look(time.Now())
+	return f.list.Load().Find(name)
+}
+
 // Unprovable implements Provable, for the version that is read last.
 func (f *File) Unprovable() int { return f.list.Load().Unprovable() }
 

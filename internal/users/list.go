@@ -32,6 +32,8 @@ type Account struct {
 	Passwords []string
 	// Tokens are right without a name: plain texts.
 	Tokens []string
+	// Elsewhere is set if somebody else may prove who the user is, so that he needs no password and no token.
+	Elsewhere bool
 }
 
 // List holds users in memory. It answers a wrong credential after the same work for every name, known or not.
@@ -82,7 +84,7 @@ func NewList(accounts []Account) (*List, error) {
 		if _, twice := l.accounts[foldDomain(user.Name)]; twice {
 			return nil, fmt.Errorf("user %s is there twice", user.Name)
 		}
-		if len(a.Passwords)+len(a.Tokens) == 0 {
+		if len(a.Passwords)+len(a.Tokens) == 0 && !a.Elsewhere {
 			return nil, fmt.Errorf("user %s has no password and no token", user.Name)
 		}
 		entry := &account{user: &user}
@@ -173,6 +175,12 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 		return l.try(ctx, c.User, strings.ReplaceAll(secret, " ", "+"))
 	}
 	return user, err
+}
+
+// Find implements Finder.
+func (l *List) Find(name string) *User {
+	entry, _ := l.find(name)
+	return entry.user
 }
 
 // find finds the account that a name stands for, or an empty one.

@@ -38,6 +38,12 @@ type Proof interface {
 	ProvenByHA1(ha1 string) bool
 }
 
+// Finder is implemented by Users that know them by name alone, for whoever was authenticated elsewhere.
+type Finder interface {
+	// Find returns the user, or nil.
+	Find(name string) *User
+}
+
 // Provable is implemented by Users of whom some have no secret that a Proof can be held against.
 type Provable interface {
 	// Unprovable is how many these are, negative if they are all.
