@@ -47,8 +47,8 @@ func main() {
 	}
 }
 
-// limits are those that always apply, but wide enough for the messages of a bench.
-const limits = "limit user 1000000 messages per minute\nlimit user 1000000 segments per day\nlimit site 1000000 segments per day\n"
+// limits are those that always apply, but wide enough for the messages of a bench, which are a burst.
+const limits = "bursts off\nlimit user 1000000 messages per minute\nlimit user 1000000 segments per day\nlimit site 1000000 segments per day\n"
 
 func run(caddy string, pairs, requests int) error {
 	mock := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

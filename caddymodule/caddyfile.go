@@ -50,6 +50,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		lockout off|<count> <window>
 //		limit off
 //		limit user|sender|country|site <count> messages|segments per minute|hour|day|month [<time zone>]
+//		bursts off
 //		authenticated
 //		digest
 //		realm <name>
@@ -123,6 +124,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalLimit(d)
 		case "stealth":
 			h.Stealth, err = true, none(d)
+		case "bursts":
+			var off string
+			if err = one(d, &off); err == nil && off != "off" {
+				err = d.Err("write: bursts off")
+			}
+			h.BurstsOff = true
 		case "authenticated":
 			h.Authenticated, err = true, none(d)
 		case "digest":
@@ -204,7 +211,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "bursts", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/burst"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
@@ -81,6 +82,10 @@ type Handler struct {
 	// segments a day for all together. What was counted survives a reload, for as long as the first adapter's
 	// definition, base URL and options that are not secret stay the same (or its secrets, if it has no other options).
 	Limits *Limits `json:"limits,omitempty"`
+
+	// BurstsOff lets users text more than 5 countries within an hour that are new for them, and more than 9 numbers in a
+	// row within 10 minutes. Such messages are refused otherwise, because fraud looks like this.
+	BurstsOff bool `json:"bursts_off,omitempty"`
 
 	// Authenticated takes whom a handler in front has authenticated, such as Caddy's `basic_auth`
 	// (`{http.auth.user.id}`), for the user of that name. He needs no credential here. Others prove who they are as usual.
@@ -153,6 +158,7 @@ type Handler struct {
 	guard     *lockout.Guard // nil if nobody is locked out
 	limits    []limit.Rule
 	counters  *limit.Counters
+	watch     *burst.Watch  // nil if bursts are allowed
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
@@ -368,7 +374,11 @@ func (h *Handler) provisionLimits(caddy.Context) (err error) {
 	if h.limits, err = h.Limits.rules(); err != nil {
 		return err
 	}
-	h.counters = take(h, counters, h.deliverer.Routes[0].Adapter.Payer(), limit.NewCounters)
+	payer := h.deliverer.Routes[0].Adapter.Payer()
+	h.counters = take(h, counters, payer, limit.NewCounters)
+	if !h.BurstsOff {
+		h.watch = take(h, watches, payer, burst.NewWatch)
+	}
 	return nil
 }
 

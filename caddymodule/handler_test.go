@@ -971,3 +971,40 @@ func TestPassedOver(t *testing.T) {
 		t.Errorf("%v", line)
 	}
 }
+
+// What looks like fraud is held, over reloads, and the provider gets none of it.
+func TestBursts(t *testing.T) {
+	p := newProvider(t)
+	p.say(201, `{"sid":"SM1"}`)
+	s := p.site(t, "allow all")
+	again := p.site(t, "allow all") // as after a reload
+	for i := range 20 {
+		w := []*site{s, again}[i%2].send(t, get(fmt.Sprintf("%sto=%%2B1555123%04d&body=hi", credential, i)))
+		if want := map[bool]int{true: 200, false: 429}[i < 9]; w.Code != want || want == 429 && w.Header().Get("Retry-After") != "600" {
+			t.Errorf("number %d: %d, want %d", i, w.Code, want)
+		}
+	}
+	if n := p.count.Load(); n != 9 {
+		t.Errorf("the provider got %d messages, want 9", n)
+	}
+	for i, to := range []string{"%2B447911123456", "%2B33612345678", "%2B4915123456789", "%2B34612345678", "%2B393401234567", "%2B48512345678"} {
+		w := s.send(t, get(credential+"to="+to+"&body=hi"))
+		if want := map[bool]int{true: 200, false: 429}[i < 4]; w.Code != want { // the United States were the first
+			t.Errorf("%s: %d, want %d", to, w.Code, want)
+		}
+	}
+	if lines := s.events(); lines[len(lines)-1]["cause"] != "held.many_countries" {
+		t.Errorf("the log says %v", lines[len(lines)-1]["cause"])
+	}
+	off := p.site(t, "bursts off")
+	for i := range 12 {
+		if w := off.send(t, get(fmt.Sprintf("%sto=%%2B1555124%04d&body=hi", credential, i))); w.Code != 200 {
+			t.Errorf("bursts off, number %d: %d", i, w.Code)
+		}
+	}
+	for _, line := range []string{"bursts", "bursts on", "bursts off off"} {
+		if _, err := provision(t, demo+"adapter sandbox\n"+line); err == nil {
+			t.Errorf("%q is taken", line)
+		}
+	}
+}

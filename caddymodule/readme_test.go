@@ -62,6 +62,8 @@ var exact = map[string]string{
 	"too_long.request_too_large":              "Raise `max_size`.",
 	"too_long.text_too_long":                  "The user shortens the text, or raise `max_parts`.",
 	"unauthorized.hidden_password":            "Write `https://` in the app's settings.",
+	"held.many_countries":                     "Ask who it was. If it is right, wait an hour, or write `bursts off`.",
+	"held.numbers_in_a_row":                   "Ask who it was. If it is right, wait ten minutes, or write `bursts off`.",
 	"unauthorized.stale_answer":               "Nothing: the app answers a new challenge of HTTP Digest by itself.",
 	"unauthorized.no_credential":              "Add `username` and `password` to the app's settings.",
 	"unknown.partly":                          "The user sends the rest. The log says what broke.",

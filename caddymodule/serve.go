@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/burst"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
@@ -250,13 +251,17 @@ func (x *exchange) count() error {
 	if paused.Load() {
 		return sms.Refuse(sms.Held)
 	}
+	m, now := &x.message, time.Now()
+	country := destination.Country(m.To, x.DefaultRegion)
+	if refusal := x.seeBurst(country, now); refusal != nil {
+		return refusal
+	}
 	if len(x.limits) == 0 {
 		return nil
 	}
-	m := &x.message
 	over := x.counters.Take(x.limits, limit.Use{
-		User: m.User, Sender: m.From.Value, Country: destination.Country(m.To, x.DefaultRegion), Segments: text.Segments(m.Body.Reveal()),
-	}, time.Now())
+		User: m.User, Sender: m.From.Value, Country: country, Segments: text.Segments(m.Body.Reveal()),
+	}, now)
 	if over == nil {
 		return nil
 	}
@@ -266,6 +271,26 @@ func (x *exchange) count() error {
 	}
 	refusal := sms.RefuseAs(sms.Limited, sms.OverLimit, "minutes", strconv.Itoa(int((over.Wait+time.Minute-1)/time.Minute)))
 	refusal.RetryAfter = over.Wait
+	return refusal
+}
+
+// seeBurst refuses what belongs to a burst as fraud makes them.
+func (x *exchange) seeBurst(country string, now time.Time) error {
+	if x.watch == nil || x.message.To.Kind != sms.Phone {
+		return nil
+	}
+	kind, wait := x.watch.See(x.message.User, x.message.To.Value, country, now)
+	var variant sms.Variant
+	switch kind {
+	case burst.None:
+		return nil
+	case burst.Countries:
+		variant = sms.ManyCountries
+	case burst.Run:
+		variant = sms.NumbersInARow
+	}
+	refusal := sms.RefuseAs(sms.Held, variant)
+	refusal.RetryAfter = wait
 	return refusal
 }
 
@@ -368,7 +393,7 @@ func levelOf(c sms.Cause) zapcore.Level {
 	switch c {
 	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
 		return zapcore.ErrorLevel
-	case sms.Unauthorized, sms.Rejected:
+	case sms.Unauthorized, sms.Rejected, sms.Held:
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel

@@ -10,6 +10,9 @@ var (
 	// counters hold what was sent, by who pays for it.
 	counters = caddy.NewUsagePool()
 
+	// watches hold whom users text, by who pays for it.
+	watches = caddy.NewUsagePool()
+
 	// tokens holds the tokens of providers, by their account.
 	tokens = caddy.NewUsagePool()
 )

@@ -341,6 +341,7 @@ func twilio(site, url, before, more string) string {
 		}
 		default_region US
 		limit off
+		bursts off
 		adapter twilio {
 			account_sid AC1
 			auth_token {env.TOKEN}

@@ -96,6 +96,8 @@ const (
 	StaleAnswer        Variant = "stale_answer"
 	LockedOut          Variant = "locked_out"
 	OverLimit          Variant = "over_limit"
+	ManyCountries      Variant = "many_countries"
+	NumbersInARow      Variant = "numbers_in_a_row"
 	UnknownContent     Variant = "unknown_content"
 	UsersUnknown       Variant = "users_unknown"
 	NoRecall           Variant = "no_recall"
@@ -126,6 +128,8 @@ var variants = map[sentenceKey]string{
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
 	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
 	{Limited, OverLimit}:                        "Too many messages. Try again in {minutes} min.",
+	{Held, ManyCountries}:                       "Messages to so many new countries at once are held. Please try again later.",
+	{Held, NumbersInARow}:                       "Messages to so many numbers in a row are held. Please try again later.",
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
