@@ -180,16 +180,16 @@ func TestCredentialOmissions(t *testing.T) {
 	doc := func(body string) *http.Request { return post("application/json", body) }
 	long := strings.Repeat("1", 4096)
 	for name, r := range map[string]*http.Request{
-		"as it should be":  get("from=johndow&password=12345678"),
-		"token":            get("token=T0ken"),
-		"token of a user":  get("from=johndow&token=T0ken"),
-		"basic":            basic(get(""), "johndow", "12345678"),
-		"basic and query":  basic(get("from=johndow&password=12345678"), "johndow", "12345678"),
-		"bearer":           header(get(""), "Authorization", "bearer T0ken"),
-		"own header":       header(get(""), "X-Auth-Token", "T0ken"),
-		"number":           doc(`{"from":"johndow","password":12345678}`),
-		"twice the same":   get("from=johndow&password=12345678&password=12345678"),
-		"last of two keys": doc(`{"from":"johndow","password":"a","password":"12345678"}`),
+		"as it should be": get("from=johndow&password=12345678"),
+		"token":           get("token=T0ken"),
+		"token of a user": get("from=johndow&token=T0ken"),
+		"basic":           basic(get(""), "johndow", "12345678"),
+		"basic and query": basic(get("from=johndow&password=12345678"), "johndow", "12345678"),
+		"bearer":          header(get(""), "Authorization", "bearer T0ken"),
+		"own header":      header(get(""), "X-Auth-Token", "T0ken"),
+		"number":          doc(`{"from":"johndow","password":12345678}`),
+		"twice the same":  get("from=johndow&password=12345678&password=12345678"),
+		"two equal keys":  doc(`{"from":"johndow","password":"12345678","password":"12345678"}`),
 	} {
 		if err := authenticate(r); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -212,6 +212,12 @@ func TestCredentialOmissions(t *testing.T) {
 		"object":              doc(`{"from":"johndow","password":{"password":"12345678"}}`),
 		"object as a user":    doc(`{"username":{"eq":"johndow"},"password":"12345678"}`),
 		"true":                doc(`{"from":"johndow","password":true}`),
+		"last of two keys":    doc(`{"from":"johndow","password":"a","password":"12345678"}`),
+		"first of two keys":   doc(`{"from":"johndow","password":"12345678","password":"a"}`),
+		"three keys":          doc(`{"from":"johndow","password":"12345678","password":"a","password":"12345678"}`),
+		"first is empty":      doc(`{"from":"johndow","password":"","password":"12345678"}`),
+		"names in a row":      doc(`{"from":"other","from":"johndow","password":"12345678"}`),
+		"name in a list":      doc(`{"from":["johndow"],"password":"12345678"}`),
 		"last of two is null": doc(`{"from":"johndow","password":"12345678","password":null}`),
 		"twice":               get("from=johndow&password=12345678&password=87654321"),
 		"twice, wrong first":  get("from=johndow&password=87654321&password=12345678"),

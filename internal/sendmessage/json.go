@@ -89,10 +89,10 @@ func holdsMessage(object gjson.Result, names *Names) (found bool) {
 	return found
 }
 
-// isList tells a list of values, such as recipients, from a document. A list is never a credential.
+// isList tells a list of values, such as recipients, from a document. A list says nobody's name and no credential.
 func isList(array gjson.Result, param string, names *Names) bool {
 	n, ok := names.find(param)
-	ok = ok && !n.role.credential()
+	ok = ok && !n.role.identity()
 	array.ForEach(func(_, item gjson.Result) bool {
 		ok = ok && !item.IsArray() && !item.IsObject()
 		return ok

@@ -125,6 +125,9 @@ func appendCanonical(dst []byte, s string) []byte {
 	return dst
 }
 
+// identity reports whether the role says who sends, or may.
+func (r role) identity() bool { return r.credential() || r == roleFrom }
+
 // credential reports whether the role says who sends.
 func (r role) credential() bool { return r == roleUser || r == rolePassword }
 
@@ -166,14 +169,20 @@ func (v *values) put(n name, param, text string) {
 	f.present = true
 }
 
-// set is add for documents in which the last of two equal names counts.
+// set is add for documents in which the last of two equal names counts. One that says who sends must say it once.
 func (v *values) set(param, text string) {
-	if n, ok := v.names.find(param); ok {
-		if f := &v.field[n.role]; f.present && f.rank == n.rank {
-			f.text, f.clash, f.more = "", false, nil
-		}
-		v.put(n, param, text)
+	n, ok := v.names.find(param)
+	if !ok {
+		return
 	}
+	if f := &v.field[n.role]; f.present && f.rank == n.rank {
+		if n.role.identity() {
+			f.clash = f.clash || text != f.text
+			return
+		}
+		f.text, f.clash, f.more = "", false, nil
+	}
+	v.put(n, param, text)
 }
 
 // merge adds the values of an object inside of the one that v holds. What both say must be the same.
