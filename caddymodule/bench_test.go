@@ -20,7 +20,7 @@ func (s *site) message(t testing.TB, r *http.Request) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, ok := s.numbers.Recipient(request.To[0])
+	to, ok := s.numbers.Recipient(request.To[0], "US")
 	if !ok {
 		t.Fatal("no recipient")
 	}

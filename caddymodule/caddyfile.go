@@ -40,6 +40,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			password <secret>
 //			token    <secret>
 //			from     <numbers...>
+//			region   <country>
+//			limit    <count> messages|segments per minute|hour|day|month [<time zone>]
 //			allow    <destinations...>
 //			deny     <destinations...>
 //		}
@@ -81,7 +83,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		access_log
 //	}
 //
-// user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, allow and deny of a user.
+// user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, limit, allow and deny of a user.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	at := *d
@@ -289,7 +291,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	return wrap(d, err)
 }
 
-var userWords = []string{"password", "token", "from", "allow", "deny"}
+var userWords = []string{"password", "token", "from", "region", "limit", "allow", "deny"}
 
 // destinations reads a list of destinations.
 func destinations(d *caddyfile.Dispenser, into *[]string) error {
@@ -333,6 +335,15 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			for range numbers {
 				from = append(from, &at)
 			}
+		case "region":
+			if err := one(d, &u.Region); err != nil {
+				return nil, err
+			}
+		case "limit":
+			u.Limits = append(u.Limits, strings.Join(d.RemainingArgs(), " "))
+			if _, err := u.rules(nil); err != nil {
+				return nil, d.WrapErr(err)
+			}
 		case "allow":
 			if err := destinations(d, &u.Allow); err != nil {
 				return nil, err
@@ -354,7 +365,7 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			if strings.Contains(s, "{") {
 				continue
 			}
-			if _, err := sender(s, h.DefaultRegion); err != nil {
+			if _, err := sender(s, cmp.Or(u.Region, h.DefaultRegion)); err != nil {
 				return from[i].WrapErr(err)
 			}
 		}
@@ -363,7 +374,7 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 		}
 		policy, err := destination.Parse(h.Allow, h.Deny)
 		if err == nil {
-			_, _, err = u.account(h.DefaultRegion, policy)
+			_, _, err = u.account(h.DefaultRegion, policy, nil)
 		}
 		if err != nil {
 			err = fmt.Errorf("user %s: %w", u.Name, err)

@@ -35,13 +35,20 @@ type User struct {
 	// Without any the provider chooses, and a request that asks for a sender is refused.
 	From []string `json:"from,omitempty"`
 
+	// Region is the country of numbers that the user writes without one. Default: the handler's `default_region`.
+	Region string `json:"region,omitempty"`
+
+	// Limits are how much the user may send, in the place of the handler's limits for each user that count the same, or
+	// added to them. Each is written as `COUNT UNIT per PERIOD`, such as `5 messages per minute`.
+	Limits []string `json:"limits,omitempty"`
+
 	// Allow and Deny are destinations of this user, on top of the handler's.
 	Allow []string `json:"allow,omitempty"`
 	Deny  []string `json:"deny,omitempty"`
 }
 
 // account makes the account of a user whose placeholders are resolved, and names the options whose secrets are weak.
-func (u *User) account(region string, site *destination.Policy) (account users.Account, weakOptions []string, err error) {
+func (u *User) account(region string, site *destination.Policy, limits []limit.Rule) (account users.Account, weakOptions []string, err error) {
 	account = users.Account{User: users.User{Name: u.Name}, Passwords: u.Passwords, Tokens: u.Tokens}
 	for _, secret := range u.Passwords {
 		if !isHash(secret) && weak(secret) {
@@ -51,6 +58,17 @@ func (u *User) account(region string, site *destination.Policy) (account users.A
 	for _, secret := range u.Tokens {
 		if weak(secret) {
 			weakOptions = append(weakOptions, "token")
+		}
+	}
+	if u.Region != "" {
+		if region = u.Region; !number.KnownRegion(region) {
+			return account, nil, &optionError{"region", fmt.Errorf("region: %q is not a country, write two capital letters such as US", region)}
+		}
+		account.Region = region
+	}
+	if len(u.Limits) > 0 {
+		if account.Limits, err = u.rules(limits); err != nil {
+			return account, nil, &optionError{"limits", err}
 		}
 	}
 	for _, s := range u.From {
@@ -76,6 +94,19 @@ func (u *User) account(region string, site *destination.Policy) (account users.A
 	return account, weakOptions, nil
 }
 
+// rules are the limits of the site with the user's own.
+func (u *User) rules(site []limit.Rule) ([]limit.Rule, error) {
+	var own []limit.Rule
+	for _, line := range u.Limits {
+		r, err := limit.Parse(append([]string{"user"}, strings.Fields(line)...))
+		if err != nil {
+			return nil, fmt.Errorf("limit: %w", err)
+		}
+		own = append(own, r)
+	}
+	return limit.Merge(site, own)
+}
+
 // optionError says which option of a user is wrong. It quotes the value.
 type optionError struct {
 	name string
@@ -87,7 +118,7 @@ func (e *optionError) Unwrap() error { return e.error }
 // resolved is the user with what placeholders stand for. The resolved secrets stay out of the configuration, which Caddy
 // prints.
 func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
-	out := &User{Allow: u.Allow, Deny: u.Deny}
+	out := &User{Allow: u.Allow, Deny: u.Deny, Region: u.Region, Limits: u.Limits}
 	var err error
 	if out.Name, err = resolve(repl, u.Name); err != nil {
 		return nil, err

@@ -181,7 +181,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionLimits,
+		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionCounters,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -210,7 +210,7 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 	if err := checkRegion(h.DefaultRegion); err != nil {
 		return err
 	}
-	h.numbers = number.NewTable(h.DefaultRegion)
+	h.numbers = number.NewTable()
 	return nil
 }
 
@@ -257,8 +257,11 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 	if h.policy, err = destination.Parse(h.Allow, h.Deny); err != nil {
 		return err
 	}
+	if h.limits, err = h.Limits.rules(); err != nil {
+		return err
+	}
 	read := func(u *User) (users.Account, []string, error) {
-		account, weak, err := u.account(h.DefaultRegion, h.policy)
+		account, weak, err := u.account(h.DefaultRegion, h.policy, h.limits)
 		account.Elsewhere = h.Authenticated
 		return account, weak, err
 	}
@@ -370,10 +373,7 @@ func (h *Handler) provisionLockout() error {
 	return nil
 }
 
-func (h *Handler) provisionLimits(caddy.Context) (err error) {
-	if h.limits, err = h.Limits.rules(); err != nil {
-		return err
-	}
+func (h *Handler) provisionCounters(caddy.Context) error {
 	payer := h.deliverer.Routes[0].Adapter.Payer()
 	h.counters = take(h, counters, payer, limit.NewCounters)
 	if !h.BurstsOff {

@@ -363,7 +363,7 @@ func TestLiteralSecretsWarn(t *testing.T) {
 	} {
 		out.Reset()
 		h := &Handler{Users: []*User{{Name: "johndow", Passwords: []string{c.password}}}, logger: caddyLog}
-		if _, err := h.ownUsers(func(u *User) (users.Account, []string, error) { return u.account("US", new(destination.Policy)) }); err != nil {
+		if _, err := h.ownUsers(func(u *User) (users.Account, []string, error) { return u.account("US", new(destination.Policy), nil) }); err != nil {
 			t.Error(err)
 		}
 		if n := strings.Count(out.String(), "\n"); n != c.warnings {
@@ -1005,6 +1005,52 @@ func TestBursts(t *testing.T) {
 	for _, line := range []string{"bursts", "bursts on", "bursts off off"} {
 		if _, err := provision(t, demo+"adapter sandbox\n"+line); err == nil {
 			t.Errorf("%q is taken", line)
+		}
+	}
+}
+
+// A user may have a country and limits of his own.
+func TestOwnRegionAndLimits(t *testing.T) {
+	p := newProvider(t)
+	p.say(201, `{"sid":"SM1"}`)
+	site := func(more string) (*site, error) {
+		return provision(t, "user ann {\npassword a-password-for-ann\nfrom +442071838750\nregion GB\nlimit 2 messages per minute\nlimit 3 segments per day Europe/London\n}\nuser bob {\npassword a-password-for-bob\nfrom +15550001111\n}\n"+
+			"default_region US\nallow GB\nadapter twilio {\nbase_url "+p.URL+"\naccount_sid AC7\nauth_token the-auth-token\n}\n"+more)
+	}
+	s, err := site("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		query  string
+		status int
+		to     string
+	}{
+		{"user=ann&password=a-password-for-ann&to=07400123456", 200, "+447•••3456"},
+		{"user=bob&password=a-password-for-bob&to=07400123456", 406, ""},
+		{"user=bob&password=a-password-for-bob&to=5551231234", 200, "+155•••1234"},
+		{"user=ann&password=a-password-for-ann&to=07400123457", 200, "+447•••3457"},
+		{"user=ann&password=a-password-for-ann&to=07400123458", 429, "+447•••3458"},
+		{"user=bob&password=a-password-for-bob&to=5551231234", 200, "+155•••1234"},
+		{"user=bob&password=a-password-for-bob&to=5551231234", 200, "+155•••1234"},
+	} {
+		w := s.send(t, get(c.query+"&body=hi"))
+		if line := s.events()[0]; w.Code != c.status || c.to != "" && line["to"] != c.to || c.status == 429 && line["limit"] != "user 2 messages per minute" {
+			t.Errorf("message %d: %d %s, %v, want %d", i, w.Code, w.Body, line, c.status)
+		}
+	}
+	if n := p.count.Load(); n != 5 {
+		t.Errorf("the provider got %d messages, want 5", n)
+	}
+	for block, want := range map[string]string{
+		"region XX":                        `region: "XX" is not a country`,
+		"limit 2 messages":                 "write a limit such as",
+		"limit user 2 messages per minute": "write a limit such as",
+		"limit 2 messages per minute\nlimit 3 messages per minute": "twice",
+	} {
+		_, err := provision(t, "user ann {\npassword a-password-for-ann\n"+block+"\n}\ndefault_region US\nadapter sandbox")
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", block, err, want)
 		}
 	}
 }

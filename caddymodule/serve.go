@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -216,8 +217,9 @@ func (x *exchange) admit() error {
 	if m.ContentType == "" {
 		m.ContentType = "text/plain"
 	}
+	region := x.region()
 	for i, raw := range req.To {
-		to, ok := x.numbers.Recipient(raw)
+		to, ok := x.numbers.Recipient(raw, region)
 		if !ok {
 			return sms.Refuse(sms.InvalidRecipient)
 		}
@@ -230,7 +232,7 @@ func (x *exchange) admit() error {
 		m.From = x.user.Numbers[0]
 	}
 	if req.Sender != "" && !x.user.IsCalled(req.Sender) {
-		from, ok := number.Sender(req.Sender, x.DefaultRegion)
+		from, ok := number.Sender(req.Sender, region)
 		m.From = from // the log says what was asked for
 		if !ok || !x.user.May(from) {
 			return sms.Refuse(sms.SenderNotAllowed)
@@ -240,11 +242,14 @@ func (x *exchange) admit() error {
 	if x.user.Destinations != nil {
 		policy = x.user.Destinations
 	}
-	if refusal := policy.Check(m.To, m.From, x.DefaultRegion); refusal != nil {
+	if refusal := policy.Check(m.To, m.From, region); refusal != nil {
 		return refusal
 	}
 	return x.count()
 }
+
+// region is the country of numbers without one.
+func (x *exchange) region() string { return cmp.Or(x.user.Region, x.DefaultRegion) }
 
 // count takes the message off what may still be sent.
 func (x *exchange) count() error {
@@ -252,14 +257,18 @@ func (x *exchange) count() error {
 		return sms.Refuse(sms.Held)
 	}
 	m, now := &x.message, time.Now()
-	country := destination.Country(m.To, x.DefaultRegion)
+	country := destination.Country(m.To, x.region())
 	if refusal := x.seeBurst(country, now); refusal != nil {
 		return refusal
 	}
-	if len(x.limits) == 0 {
+	limits := x.limits
+	if x.user.Limits != nil {
+		limits = x.user.Limits
+	}
+	if len(limits) == 0 {
 		return nil
 	}
-	over := x.counters.Take(x.limits, limit.Use{
+	over := x.counters.Take(limits, limit.Use{
 		User: m.User, Sender: m.From.Value, Country: country, Segments: text.Segments(m.Body.Reveal()),
 	}, now)
 	if over == nil {

@@ -65,6 +65,8 @@ type Answer struct {
 	From    []string `json:"from"`
 	Allow   []string `json:"allow"`
 	Deny    []string `json:"deny"`
+	Region  string   `json:"region"`
+	Limits  []string `json:"limits"`
 }
 
 type admission struct {
@@ -232,7 +234,7 @@ func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if d.Decode(&a) != nil || d.More() || a.Allowed == nil {
-		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "allow", "deny"`)
+		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "region", "limits", "allow", "deny"`)
 	}
 	switch {
 	case !*a.Allowed && a.User != "":

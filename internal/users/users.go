@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -55,6 +56,10 @@ type User struct {
 	Name string
 	// Numbers are those he may send from; the first is the default. Without any the provider chooses.
 	Numbers []sms.Number
+	// Region is the country of numbers that he writes without one, empty for what is everybody's.
+	Region string
+	// Limits are how much he may send, nil for what everybody may.
+	Limits []limit.Rule
 	// Destinations are where he may send to, nil for what everybody may.
 	Destinations *destination.Policy
 }
