@@ -63,6 +63,7 @@ var exact = map[string]string{
 	"too_long.text_too_long":                  "The user shortens the text, or raise `max_parts`.",
 	"unauthorized.hidden_password":            "Write `https://` in the app's settings.",
 	"unauthorized.no_credential":              "Add `username` and `password` to the app's settings.",
+	"misconfigured.no_adapter":                "Find the reference in the log. The conditions of no adapter hold for it: correct them, or add an adapter without any.",
 	"unknown.partly":                          "The user sends the rest. The log says what broke.",
 	"unsupported_content.compressed_request":  "Whatever compresses the app's requests must not.",
 	"unsupported_content.unknown_content":     "Nothing: the app sent something that is neither text nor file.",

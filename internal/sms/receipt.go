@@ -101,6 +101,7 @@ const (
 	Partly             Variant = "partly"
 	DestinationCountry Variant = "country"
 	DestinationKind    Variant = "kind"
+	NoAdapter          Variant = "no_adapter"
 )
 
 type sentenceKey struct {
@@ -124,6 +125,7 @@ var variants = map[sentenceKey]string{
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
 	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
 	{Limited, OverLimit}:                        "Too many messages. Try again in {minutes} min.",
+	{Misconfigured, NoAdapter}:                  "No provider takes this message. Please ask your administrator (reference {reference}).",
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",

@@ -33,6 +33,8 @@ type User struct {
 	Name string
 	// Numbers are those he may send from; the first is the default. Without any the provider chooses.
 	Numbers []sms.Number
+	// Groups are those that he is in.
+	Groups []string
 	// Destinations are where he may send to, nil for what everybody may.
 	Destinations *destination.Policy
 }
