@@ -205,14 +205,15 @@ func (d *Definition) Check(name, baseURL string, options map[string]string) erro
 
 // CheckOption says what is wrong with the name of an option.
 func (d *Definition) CheckOption(name, option string) error {
-	known := []string{"base_url"}
+	known := make([]string, 0, len(d.Options)+len(blockWords))
 	for _, o := range d.Options {
+		if o.Name == option {
+			return nil
+		}
 		known = append(known, o.Name)
 	}
-	if slices.Contains(known[1:], option) {
-		return nil
-	}
-	return fmt.Errorf("adapter %s has no option %s%s (it has %s)", name, option, Meant(option, known), strings.Join(append(known[1:], known[0]), ", "))
+	known = append(known, blockWords...)
+	return fmt.Errorf("adapter %s has no option %s%s (it has %s)", name, option, Meant(option, known), strings.Join(known, ", "))
 }
 
 // errLacksOption says that a request cannot be made with the options of an account.

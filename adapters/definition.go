@@ -76,6 +76,9 @@ type header struct {
 // definitionWords are the statements of a definition.
 var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "token", "send", "tell"}, replyWords...)
 
+// blockWords are what an adapter block takes beside the options of its definition.
+var blockWords = []string{"base_url", "when", "weight", "senders"}
+
 // requestWords are the statements of a request beside its method.
 var requestWords = []string{"basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
 
@@ -263,7 +266,10 @@ func (p *parser) parseOption(s *statement) error {
 			return s.fail("option %s: unknown word %q, write secret or optional", o.Name, w.text)
 		}
 	}
-	if !isName(o.Name) || o.Name == "base_url" {
+	switch {
+	case slices.Contains(blockWords, o.Name):
+		return s.fail("%q is not a name for an option: it is a word of every adapter block, choose another", o.Name)
+	case !isName(o.Name):
 		return s.fail("%q is not a name for an option", o.Name)
 	}
 	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/routing"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 )
 
@@ -40,6 +42,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			password <secret>
 //			token    <secret>
 //			from     <numbers...>
+//			group    <names...>
 //			region   <country>
 //			limit    <count> messages|segments per minute|hour|day|month [<time zone>]
 //			allow    <destinations...>
@@ -61,6 +64,10 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		adapter <name> [as <instance>] {
 //			base_url <url>
 //			<option> <value>
+//			when [not] to <destinations...>|from <numbers...>|user <names...>|group <names...>
+//			when [not] text|media|smart|unicode|segments > <number>
+//			weight  <number>
+//			senders <numbers...>
 //		}
 //		define <name> <file>
 //		define <name> {
@@ -83,7 +90,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		access_log
 //	}
 //
-// user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can password, token, limit, allow and deny of a user.
+// user, users, allow, deny, limit, adapter, define, param and sentence can be repeated, and so can all words of a user, and
+// when and senders of an adapter.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	at := *d
@@ -291,7 +299,7 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 	return wrap(d, err)
 }
 
-var userWords = []string{"password", "token", "from", "region", "limit", "allow", "deny"}
+var userWords = []string{"password", "token", "from", "group", "region", "limit", "allow", "deny"}
 
 // destinations reads a list of destinations.
 func destinations(d *caddyfile.Dispenser, into *[]string) error {
@@ -335,6 +343,12 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			for range numbers {
 				from = append(from, &at)
 			}
+		case "group":
+			groups := d.RemainingArgs()
+			if len(groups) == 0 {
+				return nil, d.Err("group takes at least one name, such as sales")
+			}
+			u.Groups = append(u.Groups, groups...)
 		case "region":
 			if err := one(d, &u.Region); err != nil {
 				return nil, err
@@ -362,14 +376,14 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			return at.Errf("user %s has no password and no token", u.Name)
 		}
 		for i, s := range u.From {
-			if strings.Contains(s, "{") {
+			if hasPlaceholder(s) {
 				continue
 			}
 			if _, err := sender(s, cmp.Or(u.Region, h.DefaultRegion)); err != nil {
 				return from[i].WrapErr(err)
 			}
 		}
-		if slices.ContainsFunc(u.From, func(s string) bool { return strings.Contains(s, "{") }) {
+		if slices.ContainsFunc(u.From, hasPlaceholder) {
 			return nil
 		}
 		policy, err := destination.Parse(h.Allow, h.Deny)
@@ -397,28 +411,46 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (check, error) {
 	default:
 		return nil, d.Err("write: adapter NAME [as INSTANCE] { … }")
 	}
-	name := cmp.Or(a.Name, a.Definition)
-	if slices.ContainsFunc(h.Adapters, func(other *Adapter) bool { return cmp.Or(other.Name, other.Definition) == name }) {
-		return nil, d.Errf("two adapters are called %s; name one: adapter %s as NAME", name, a.Definition)
+	if slices.ContainsFunc(h.Adapters, func(other *Adapter) bool { return other.name() == a.name() }) {
+		return nil, d.Errf("two adapters are called %s; name one: adapter %s as NAME", a.name(), a.Definition)
 	}
+	var routes []check
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		word := d.Val()
-		options[word] = *d
-		var text string
-		if err := one(d, &text); err != nil {
-			return nil, err
-		}
-		if _, twice := a.Options[word]; twice || word == "base_url" && a.BaseURL != "" {
-			return nil, d.Errf("%s appears twice", word)
-		}
-		if word == "base_url" {
-			a.BaseURL = text
-		} else {
+		word, twice := d.Val(), false
+		switch word {
+		case "when", "senders":
+			routes = append(routes, h.unmarshalRouting(d, a))
+			continue
+		case "weight":
+			n, err := positive(d, "a whole number, such as 3")
+			if err != nil {
+				return nil, err
+			}
+			a.Weight, twice = int(n), a.Weight != 0
+		default:
+			options[word] = *d
+			var text string
+			if !d.AllArgs(&text) {
+				return nil, d.Errf("%s takes exactly one value%s", word, adapters.Meant(word, []string{"when", "senders"}))
+			}
+			if word == "base_url" {
+				a.BaseURL, twice = text, a.BaseURL != ""
+				break
+			}
+			_, twice = a.Options[word]
 			a.Options[word] = text
+		}
+		if twice {
+			return nil, d.Errf("%s appears twice", word)
 		}
 	}
 	h.Adapters = append(h.Adapters, a)
 	return func(own map[string]*adapters.Definition) error {
+		for _, route := range routes {
+			if err := route(own); err != nil {
+				return err
+			}
+		}
 		def, err := a.find(own)
 		if err != nil {
 			return at.WrapErr(err)
@@ -431,6 +463,31 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (check, error) {
 		}
 		return wrap(&at, def.Check(a.Definition, a.BaseURL, a.Options))
 	}, nil
+}
+
+// unmarshalRouting reads a line of an adapter block that says which messages it takes. The check it returns is for when the
+// region and all users are known.
+func (h *Handler) unmarshalRouting(d *caddyfile.Dispenser, a *Adapter) check {
+	word, args, at := d.Val(), d.RemainingArgs(), *d
+	if word == "when" {
+		a.When = append(a.When, args)
+	} else {
+		a.Senders = append(a.Senders, args...)
+	}
+	return func(map[string]*adapters.Definition) (err error) {
+		switch {
+		case slices.ContainsFunc(args, hasPlaceholder):
+		case word == "when":
+			_, err = h.condition(args)
+		case len(args) == 0:
+			err = errors.New("senders takes at least one number")
+		default:
+			if _, err = routing.Numbers(args, h.DefaultRegion); err != nil {
+				err = fmt.Errorf("senders: %w", err)
+			}
+		}
+		return wrap(&at, err)
+	}
 }
 
 // unmarshalDefine reads a definition from a block, or from a file beside the one that names it.

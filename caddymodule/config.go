@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/routing"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
@@ -35,6 +37,9 @@ type User struct {
 	// Without any the provider chooses, and a request that asks for a sender is refused.
 	From []string `json:"from,omitempty"`
 
+	// Groups are names of the operator's own for what several users have in common. Conditions of adapters ask for them.
+	Groups []string `json:"groups,omitempty"`
+
 	// Region is the country of numbers that the user writes without one. Default: the handler's `default_region`.
 	Region string `json:"region,omitempty"`
 
@@ -49,7 +54,7 @@ type User struct {
 
 // account makes the account of a user whose placeholders are resolved, and names the options whose secrets are weak.
 func (u *User) account(region string, site *destination.Policy, limits []limit.Rule) (account users.Account, weakOptions []string, err error) {
-	account = users.Account{User: users.User{Name: u.Name}, Passwords: u.Passwords, Tokens: u.Tokens}
+	account = users.Account{User: users.User{Name: u.Name, Groups: u.Groups}, Passwords: u.Passwords, Tokens: u.Tokens}
 	for _, secret := range u.Passwords {
 		if !isHash(secret) && weak(secret) {
 			weakOptions = append(weakOptions, "password")
@@ -118,7 +123,7 @@ func (e *optionError) Unwrap() error { return e.error }
 // resolved is the user with what placeholders stand for. The resolved secrets stay out of the configuration, which Caddy
 // prints.
 func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
-	out := &User{Allow: u.Allow, Deny: u.Deny, Region: u.Region, Limits: u.Limits}
+	out := &User{Groups: u.Groups, Allow: u.Allow, Deny: u.Deny, Region: u.Region, Limits: u.Limits}
 	var err error
 	if out.Name, err = resolve(repl, u.Name); err != nil {
 		return nil, err
@@ -149,13 +154,9 @@ func isHash(secret string) bool {
 
 // sender reads a number of a user.
 func sender(s, region string) (sms.Number, error) {
-	n, ok := number.Sender(s, region)
-	if !ok {
-		or := ""
-		if region == "" {
-			or = ", or set default_region"
-		}
-		return n, fmt.Errorf("from: %q is not a number, short code or sender ID; write numbers as +15551234567%s", s, or)
+	n, err := number.ParseSender(s, region)
+	if err != nil {
+		return n, fmt.Errorf("from: %w", err)
 	}
 	return n, nil
 }
@@ -255,6 +256,98 @@ type Adapter struct {
 	// Options are the definition's options, by the provider's own names. Values may be placeholders such as
 	// `{env.TWILIO_AUTH_TOKEN}`.
 	Options map[string]string `json:"options,omitempty"`
+
+	// When are conditions. The adapter is tried only for messages for which all of them hold. Each is a list of words:
+	// `["to", "DE", "+4420"]` (the recipient is in one of these destinations, written as in `allow`),
+	// `["from", "+15551234567"]` (sent from one of these), `["user", "alice", "bob"]`, `["group", "sales"]` (the user
+	// is one of these, or in one of these groups), `["text"]` and `["media"]` (without and with pictures or files),
+	// `["smart"]` (the app says that the recipient has it too), `["segments", ">", "1"]` (longer than that), or
+	// `["unicode"]` (the GSM alphabet cannot write it). With `not` as the first word it must not be so. Words may be
+	// placeholders.
+	When [][]string `json:"when,omitempty"`
+
+	// Weight makes adapters that follow each other and have one equals: of those that may take a message, each is tried
+	// first as often as its weight says, and the others after it. For one message the order is always the same.
+	Weight int `json:"weight,omitempty"`
+
+	// Senders are numbers, short codes and sender IDs that belong to this adapter: it takes messages from these only,
+	// and other adapters take none of theirs, unless they list them too. They may be placeholders.
+	Senders []string `json:"senders,omitempty"`
+}
+
+// name is the instance's name.
+func (a *Adapter) name() string { return cmp.Or(a.Name, a.Definition) }
+
+// way reads what messages the adapter takes.
+func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err error) {
+	for _, line := range a.When {
+		if line, err = resolveAll(repl, line); err != nil {
+			return w, fmt.Errorf("when: %w", err)
+		}
+		c, err := h.condition(line)
+		if err != nil {
+			return w, err
+		}
+		w.Conditions = append(w.Conditions, c)
+	}
+	senders, err := resolveAll(repl, a.Senders)
+	if err == nil {
+		w.Senders, err = routing.Numbers(senders, h.DefaultRegion)
+	}
+	if err != nil {
+		return w, fmt.Errorf("senders: %w", err)
+	}
+	if a.Weight < 0 {
+		return w, errors.New("weight takes a whole number, such as 3")
+	}
+	return w, nil
+}
+
+// condition reads a condition. Users and groups that it names have to be there, unless some users are elsewhere.
+func (h *Handler) condition(line []string) (routing.Condition, error) {
+	c, err := routing.Parse(line, h.DefaultRegion)
+	if err != nil {
+		return c, err
+	}
+	if line[0] == "not" {
+		line = line[1:]
+	}
+	word, names := line[0], line[1:]
+	if word != "user" && word != "group" || h.elsewhere || len(h.Directories) > 0 {
+		return c, nil
+	}
+	var known []string
+	for _, u := range h.Users {
+		switch {
+		case u == nil:
+		case word == "user":
+			known = append(known, u.Name)
+		default:
+			known = append(known, u.Groups...)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) && !slices.ContainsFunc(known, hasPlaceholder) {
+			return c, fmt.Errorf("when %s: there is no %s %q%s", word, word, name, adapters.Meant(name, known))
+		}
+	}
+	return c, nil
+}
+
+// hasPlaceholder reports whether a value is known only when the configuration is loaded.
+func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
+
+// resolveAll puts in what the placeholders of a list stand for.
+func resolveAll(repl *caddy.Replacer, list []string) ([]string, error) {
+	resolved := make([]string, 0, len(list))
+	for _, s := range list {
+		value, err := resolve(repl, s)
+		if err != nil {
+			return nil, err
+		}
+		resolved = append(resolved, value)
+	}
+	return resolved, nil
 }
 
 // find looks the definition up among the operator's own and the built-in ones.
@@ -281,10 +374,7 @@ func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer
 	if err != nil {
 		return nil, err
 	}
-	name := a.Name
-	if name == "" {
-		name = a.Definition
-	}
+	name := a.name()
 	if err := d.Check(name, a.BaseURL, a.Options); err != nil {
 		return nil, err
 	}

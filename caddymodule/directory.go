@@ -34,8 +34,8 @@ type directory interface {
 // read changes nothing, and is reported in the log. Best replace the file by renaming a new one.
 type UserFile struct {
 	// Path is that of the file. JSON is a list of users, each as in a handler's `users`. CSV has a line of names first,
-	// of `name`, `password`, `token`, `from`, `region`, `allow` and `deny`; several numbers or destinations in a field are divided
-	// by blanks, several passwords need JSON. Nothing in the file is a placeholder.
+	// of `name`, `password`, `token`, `from`, `group`, `region`, `allow` and `deny`; several numbers, groups or destinations in a field
+	// are divided by blanks, several passwords need JSON. Nothing in the file is a placeholder.
 	Path string `json:"path"`
 
 	logger *zap.Logger
@@ -164,7 +164,7 @@ func parseUsersJSON(data []byte) (list []*User, err error) {
 }
 
 // columns are what a CSV file says of a user.
-var columns = []string{"name", "password", "token", "from", "region", "allow", "deny"}
+var columns = []string{"name", "password", "token", "from", "group", "region", "allow", "deny"}
 
 func parseUsersCSV(data []byte) (list []*User, err error) {
 	r := csv.NewReader(bytes.NewReader(data))
@@ -208,6 +208,8 @@ func parseUsersCSV(data []byte) (list []*User, err error) {
 				}
 			case "from":
 				u.From = values
+			case "group":
+				u.Groups = values
 			case "region":
 				u.Region = strings.TrimSpace(field)
 			case "allow":

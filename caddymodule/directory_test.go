@@ -20,16 +20,16 @@ import (
 
 func TestParseUsers(t *testing.T) {
 	ann := &User{Name: "ann", Passwords: []string{"p,w second"}, From: []string{"+15550001111", "ACME"}}
-	bob := &User{Name: "bob@example.com", Tokens: []string{"t"}, Allow: []string{"GB"}, Deny: []string{"+4470"}}
+	bob := &User{Name: "bob@example.com", Tokens: []string{"t"}, Groups: []string{"sales", "it"}, Allow: []string{"GB"}, Deny: []string{"+4470"}}
 	for name, c := range map[string]struct {
 		text string
 		want []*User
 		err  string
 	}{
-		"json":             {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
-		"csv":              {"name,password,token,from,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,\r\nbob@example.com,,t,,,GB,+4470\n", []*User{ann, bob}, ""},
+		"json":             {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":              {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
 		"other columns":    {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
-		"empty":            {"", nil, "line 1: write the names of the columns: name,password,token,from,region,allow,deny"},
+		"empty":            {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
 		"no name":          {"ann,secret\n", nil, "line 1: write the names"},
 		"misspelled":       {"name,pasword\n", nil, `not "pasword", did you mean password`},
 		"twice":            {"name,name\n", nil, "name appears twice"},

@@ -28,6 +28,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/routing"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
 )
@@ -102,8 +103,8 @@ type Handler struct {
 	// Stealth answers those who do not prove who they are with an empty 404, as if nothing was here.
 	Stealth bool `json:"stealth,omitempty"`
 
-	// Adapters are the ways out. The next one is tried only if the one before certainly did not take the message.
-	// At least one is required.
+	// Adapters are the ways out, in order. Those whose conditions hold for a message are tried, the next one only if the
+	// one before certainly did not take it. At least one is required.
 	Adapters []*Adapter `json:"adapters,omitempty"`
 
 	// Definitions describe further SMS APIs in the adapter language.
@@ -152,6 +153,7 @@ type Handler struct {
 	decoder   *sendmessage.Decoder
 	replier   sendmessage.Replier
 	users     users.Users
+	elsewhere bool // not all users are in Users
 	byName    users.Finder
 	policy    *destination.Policy
 	digest    *digest.Realm  // nil if Digest is off
@@ -273,6 +275,7 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 		}
 		chain = append(chain, list)
 	}
+	h.elsewhere = len(h.Directories) > 0 // loading empties it
 	guests, err := ctx.LoadModule(h, "Directories")
 	if err != nil {
 		return err
@@ -405,6 +408,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	}
 	repl := caddy.NewReplacer()
 	var names []string
+	var ways []routing.Way
 	for _, a := range h.Adapters {
 		if a == nil {
 			return errNull
@@ -413,15 +417,23 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		if err != nil {
 			return err
 		}
+		way, err := h.way(a, repl)
+		if err != nil {
+			return fmt.Errorf("adapter %s: %w", adapter.Name, err)
+		}
+		ways = append(ways, way)
 		if slices.Contains(names, adapter.Name) {
 			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
 		}
 		names = append(names, adapter.Name)
-		route := delivery.Route{Adapter: adapter, Transport: transport}
+		route := delivery.Route{Adapter: adapter, Transport: transport, Weight: a.Weight}
 		if adapter.NeedsToken() {
 			route.Tokens = take(h, tokens, adapter.Account(), delivery.NewTokens)
 		}
 		h.deliverer.Routes = append(h.deliverer.Routes, route)
+	}
+	for i, bars := range routing.Barriers(ways) {
+		h.deliverer.Routes[i].Bars = bars
 	}
 	return nil
 }
@@ -437,7 +449,7 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 		})),
 		enc.AddArray("adapters", zapcore.ArrayMarshalerFunc(func(names zapcore.ArrayEncoder) error {
 			for _, a := range h.Adapters {
-				names.AppendString(cmp.Or(a.Name, a.Definition))
+				names.AppendString(a.name())
 			}
 			return nil
 		})),

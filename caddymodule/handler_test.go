@@ -74,6 +74,12 @@ func provision(t testing.TB, block string) (*site, error) {
 	if err := caddy.StrictUnmarshalJSON(raw, h); err != nil {
 		t.Fatal(err)
 	}
+	return start(t, h)
+}
+
+// start provisions a handler.
+func start(t testing.TB, h *Handler) (*site, error) {
+	t.Helper()
 	ctx, err := caddy.ProvisionContext(&caddy.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -66,6 +66,7 @@ var exact = map[string]string{
 	"held.numbers_in_a_row":                   "Ask who it was. If it is right, wait ten minutes, or write `bursts off`.",
 	"unauthorized.stale_answer":               "Nothing: the app answers a new challenge of HTTP Digest by itself.",
 	"unauthorized.no_credential":              "Add `username` and `password` to the app's settings.",
+	"misconfigured.no_adapter":                "Find the reference in the log. The conditions of no adapter hold for it: correct them, or add an adapter without any.",
 	"unknown.partly":                          "The user sends the rest. The log says what broke.",
 	"unsupported_content.compressed_request":  "Whatever compresses the app's requests must not.",
 	"unsupported_content.unknown_content":     "Nothing: the app sent something that is neither text nor file.",

@@ -212,7 +212,7 @@ func (x *exchange) admit() error {
 		return nil
 	}
 	m, req := &x.message, x.request
-	m.User, m.Body = x.user.Name, req.Body
+	m.User, m.Groups, m.Body = x.user.Name, x.user.Groups, req.Body
 	m.ContentType, m.Disposition, m.Smart, m.InstallID = req.ContentType, req.Disposition, req.Smart, req.InstallID
 	if m.ContentType == "" {
 		m.ContentType = "text/plain"

@@ -22,7 +22,7 @@ import (
 
 // UserService asks a service of the operator's who may send. It gets a POST of JSON with `user` and `password`, or with
 // `token` where an app sends no name, and answers 200 with JSON: `allowed`, true or false; of one who is allowed `user`, always in
-// the same writing, by which he is counted and logged, and `from`, `region`, `limits`, `allow` and `deny` as in a handler's `users`; of a known
+// the same writing, by which he is counted and logged, and `from`, `groups`, `region`, `limits`, `allow` and `deny` as in a handler's `users`; of a known
 // user whose password is wrong `user` too, for the log and the lockout. 401 and 403 deny. Any other answer, and none, admits
 // nobody.
 type UserService struct {
@@ -174,7 +174,7 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (s *UserService) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
 	s.service.Read = func(a users.Answer) (*users.User, error) {
-		account, _, err := read(&User{Name: a.User, From: a.From, Region: a.Region, Limits: a.Limits, Allow: a.Allow, Deny: a.Deny})
+		account, _, err := read(&User{Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region, Limits: a.Limits, Allow: a.Allow, Deny: a.Deny})
 		return &account.User, discreet(err)
 	}
 	return s.service, nil

@@ -5,7 +5,9 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"hash/fnv"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -34,11 +36,15 @@ type Route struct {
 	Transport http.RoundTripper
 	// Tokens keeps the token of the adapter's account, nil if it needs none.
 	Tokens *Tokens
+	// Bars says why a message may not take this route, NoCause if it may; nil if all may.
+	Bars func(*sms.Message) sms.Cause
+	// Weight is how often this route is the first among neighbours that have one too; 0 keeps its place.
+	Weight int
 }
 
 // Deliverer hands messages to providers. It is safe for concurrent use.
 type Deliverer struct {
-	// Routes are tried in order, the next one only if the one before certainly did not take the message.
+	// Routes are tried in order, those that a message may take, the next one only if the one before certainly did not take it.
 	Routes []Route
 	// Timeout is the budget of a message, AttemptTimeout that of one request to a provider.
 	Timeout, AttemptTimeout time.Duration
@@ -60,9 +66,13 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	if d.tooLate(end) {
 		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited), Detail: "the time was spent before it could be sent"}
 	}
+	routes, bar := d.routes(m)
+	if len(routes) == 0 {
+		return barred(bar)
+	}
 	var tried []sms.Receipt
 	attempts, told := 0, 0 // told is the refusal that says most of what to do
-	for i, route := range d.Routes {
+	for i, route := range routes {
 		if i > 0 && d.tooLate(end) {
 			break
 		}
@@ -83,6 +93,59 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
 	r := tried[told]
 	r.Attempts, r.Passed = attempts, slices.Delete(tried, told, told+1)
 	return r
+}
+
+// routes are those that a message may take, in the order in which they are tried. Without any, bar is the weightiest of the
+// reasons. Of neighbours with a weight the message's id draws the order, so that it is always the same for one message.
+func (d *Deliverer) routes(m *sms.Message) (routes []Route, bar sms.Cause) {
+	if !slices.ContainsFunc(d.Routes, func(r Route) bool { return r.Bars != nil || r.Weight > 0 }) {
+		return d.Routes, sms.NoCause
+	}
+	var draw *rand.Rand
+	var drawn []float64 // what was drawn for the routes, 0 without a weight
+	first := 0          // where those begin that are neighbours of the last one
+	for i, r := range d.Routes {
+		if i == 0 || r.Weight == 0 || d.Routes[i-1].Weight == 0 {
+			first = len(routes)
+		}
+		share := 0.0
+		if r.Weight > 0 {
+			if draw == nil {
+				draw = drawFor(m.ID)
+			}
+			share = draw.ExpFloat64() / float64(r.Weight) // the least of such is one of a weight as often as the weight says
+		}
+		if r.Bars != nil {
+			if cause := r.Bars(m); cause != sms.NoCause {
+				if bar == sms.NoCause || cause < bar {
+					bar = cause
+				}
+				continue
+			}
+		}
+		at := len(routes)
+		for at > first && drawn[at-1] > share {
+			at--
+		}
+		routes, drawn = slices.Insert(routes, at, r), slices.Insert(drawn, at, share)
+	}
+	return routes, bar
+}
+
+// drawFor is randomness that is always the same for one message.
+func drawFor(id string) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, id)
+	return rand.New(rand.NewPCG(h.Sum64(), 0))
+}
+
+// barred is the receipt of a message that may take no route.
+func barred(cause sms.Cause) sms.Receipt {
+	refusal := sms.Refuse(cause)
+	if cause == sms.Misconfigured {
+		refusal = sms.RefuseAs(cause, sms.NoAdapter)
+	}
+	return sms.Receipt{Outcome: sms.Refused, Refusal: refusal, Detail: "no adapter's conditions hold for this message"}
 }
 
 // deliverBy sends a message by one route, in parts if it is too long for one. The id is that of the first part.

@@ -143,6 +143,24 @@ func (r *rules) hasPrefix(to string) bool {
 	return slices.ContainsFunc(r.prefixes, func(prefix string) bool { return strings.HasPrefix(to, prefix) })
 }
 
+// Set is some destinations.
+type Set struct{ rules }
+
+// ParseSet reads a set of the words of a policy.
+func ParseSet(words []string) (*Set, error) {
+	r, err := parseRules(words)
+	return &Set{r}, err
+}
+
+// Has reports whether a recipient is in the set. Short codes are in the country of the region, which may be empty.
+func (s *Set) Has(to sms.Number, region string) bool {
+	if to.Kind != sms.Phone {
+		return s.kinds[shortCode] || s.hasCountry(region)
+	}
+	f := about(to)
+	return s.kinds[f.kind] || s.hasCountry(f.country) || s.hasPrefix(to.Value)
+}
+
 // Country is the country of a recipient, that of the region for short codes, empty if it is not known.
 func Country(to sms.Number, region string) string {
 	if to.Kind != sms.Phone {

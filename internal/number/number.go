@@ -2,6 +2,7 @@
 package number
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
@@ -54,6 +55,19 @@ func Sender(raw, region string) (sms.Number, bool) {
 		}
 	}
 	return sms.Number{Value: s, Kind: sms.Alphanumeric}, letters > 0
+}
+
+// ParseSender is Sender for what stands in a configuration: its error says what to write instead.
+func ParseSender(raw, region string) (sms.Number, error) {
+	n, ok := Sender(raw, region)
+	if ok {
+		return n, nil
+	}
+	or := ""
+	if region == "" {
+		or = ", or set default_region"
+	}
+	return n, fmt.Errorf("%q is not a number, short code or sender ID; write numbers as +15551234567%s", raw, or)
 }
 
 // schemes are those of addresses that may hold a number.

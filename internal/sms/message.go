@@ -13,6 +13,8 @@ type Message struct {
 	Received time.Time
 	// User is the name of the authenticated user.
 	User string
+	// Groups are those that the user is in.
+	Groups []string
 	// From is the number or sender ID to send from. It may be absent where the provider chooses it.
 	From Number
 	// To is the recipient.

@@ -104,6 +104,7 @@ const (
 	Partly             Variant = "partly"
 	DestinationCountry Variant = "country"
 	DestinationKind    Variant = "kind"
+	NoAdapter          Variant = "no_adapter"
 )
 
 type sentenceKey struct {
@@ -128,6 +129,7 @@ var variants = map[sentenceKey]string{
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
 	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
 	{Limited, OverLimit}:                        "Too many messages. Try again in {minutes} min.",
+	{Misconfigured, NoAdapter}:                  "No provider takes this message. Please ask your administrator (reference {reference}).",
 	{Held, ManyCountries}:                       "Messages to so many new countries at once are held. Please try again later.",
 	{Held, NumbersInARow}:                       "Messages to so many numbers in a row are held. Please try again later.",
 	{Unknown, Partly}:                           "Only {sent} of {parts} parts are certain to have been sent",

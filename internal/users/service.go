@@ -65,6 +65,7 @@ type Answer struct {
 	From    []string `json:"from"`
 	Allow   []string `json:"allow"`
 	Deny    []string `json:"deny"`
+	Groups  []string `json:"groups"`
 	Region  string   `json:"region"`
 	Limits  []string `json:"limits"`
 }
@@ -234,7 +235,7 @@ func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if d.Decode(&a) != nil || d.More() || a.Allowed == nil {
-		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "region", "limits", "allow", "deny"`)
+		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "groups", "region", "limits", "allow", "deny"`)
 	}
 	switch {
 	case !*a.Allowed && a.User != "":

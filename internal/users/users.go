@@ -56,6 +56,8 @@ type User struct {
 	Name string
 	// Numbers are those he may send from; the first is the default. Without any the provider chooses.
 	Numbers []sms.Number
+	// Groups are those that he is in.
+	Groups []string
 	// Region is the country of numbers that he writes without one, empty for what is everybody's.
 	Region string
 	// Limits are how much he may send, nil for what everybody may.
