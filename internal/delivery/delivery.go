@@ -103,17 +103,16 @@ func (d *Deliverer) routes(m *sms.Message) (routes []Route, bar sms.Cause) {
 	}
 	var draw *rand.Rand
 	var drawn []float64 // what was drawn for the routes, 0 without a weight
-	first := 0          // where those begin that are neighbours of the last one
-	for i, r := range d.Routes {
-		if i == 0 || r.Weight == 0 || d.Routes[i-1].Weight == 0 {
-			first = len(routes)
-		}
+	first := 0          // before which no later one may stand
+	for _, r := range d.Routes {
 		share := 0.0
-		if r.Weight > 0 {
+		if r.Weight == 0 {
+			first = len(routes)
+		} else {
 			if draw == nil {
 				draw = drawFor(m.ID)
 			}
-			share = draw.ExpFloat64() / float64(r.Weight) // the least of such is one of a weight as often as the weight says
+			share = draw.ExpFloat64() / float64(r.Weight) // the least is a route's as often as its weight says
 		}
 		if r.Bars != nil {
 			if cause := r.Bars(m); cause != sms.NoCause {
