@@ -99,7 +99,7 @@ func NewList(accounts []Account) (*List, error) {
 			case hashed:
 				entry.hashed = append(entry.hashed, h)
 			default:
-				entry.plain = append(entry.plain, l.of("", p), l.of("", sha1Of(p)))
+				entry.plain = append(entry.plain, l.of(aSecret, "", p), l.of(aSecret, "", sha1Of(p)))
 				entry.known = append(entry.known, sms.Hide(p))
 			}
 		}
@@ -107,7 +107,7 @@ func NewList(accounts []Account) (*List, error) {
 			l.decoy = entry.hashed
 		}
 		for _, t := range a.Tokens {
-			d := l.of("", t)
+			d := l.of(aSecret, "", t)
 			if _, twice := l.tokens[d]; twice || t == "" || len(t) > maxSecret {
 				return nil, fmt.Errorf("a token of user %s is empty, too long, or another user's too", user.Name)
 			}
@@ -148,15 +148,30 @@ func sha1Of(secret string) string {
 // digester is a key of this process, so that digests are worth nothing elsewhere.
 type digester [32]byte
 
-// of is a keyed hash of a name and a secret, with the name's length, so that no two pairs look alike. It is compared
-// inside this process only, so hashing key and text in one go is enough.
-func (d *digester) of(name, secret string) digest {
-	var buf [256]byte
-	b := append(buf[:0], d[:]...)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(name)))
-	b = append(append(b, name...), secret...)
-	return sha256.Sum256(b)
+// of is the HMAC (https://www.rfc-editor.org/rfc/rfc2104) of what kind of secret it is, a name and the secret, with their
+// lengths, so that no two of them look alike. crypto/hmac makes the same, but allocates for each.
+func (d *digester) of(kind kind, name, secret string) digest {
+	var buf [384]byte
+	inner, outer := buf[:sha256.BlockSize], [sha256.BlockSize + sha256.Size]byte{}
+	for i := range sha256.BlockSize {
+		inner[i], outer[i] = 0x36, 0x5c
+	}
+	subtle.XORBytes(inner, inner, d[:])
+	subtle.XORBytes(outer[:], outer[:], d[:])
+	inner = binary.LittleEndian.AppendUint64(append(inner, byte(kind)), uint64(len(name)))
+	sum := sha256.Sum256(append(append(inner, name...), secret...))
+	copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:])
 }
+
+// kind tells what a digest is of.
+type kind byte
+
+const (
+	aSecret   kind = iota // alone: a plain password or a token
+	aLogin                // a name and a password that its hash was found to fit
+	aQuestion             // what a service is asked
+)
 
 // Authenticate implements Users. A blank in the secret also counts as a +, which templates lose on the way.
 func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
@@ -218,16 +233,23 @@ func (l *List) prove(name string, p Proof) (*User, error) {
 
 func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if name == "" {
-		if user := l.tokens[l.of("", secret)]; user != nil {
+		if user := l.tokens[l.of(aSecret, "", secret)]; user != nil {
 			return user, nil
 		}
 		return nil, ErrDenied
 	}
 	entry, known := l.find(name)
-	own := l.of("", secret)
+	var login digest
+	if len(entry.hashed) > 0 {
+		login = l.of(aLogin, name, secret)
+		if user, ok := l.verified.Get(login); ok {
+			return user, nil
+		}
+	}
+	own := l.of(aSecret, "", secret)
 	right := entry.holds(own)
 	if right == 0 {
-		right = entry.holds(l.of("", sha1Of(secret)))
+		right = entry.holds(l.of(aSecret, "", sha1Of(secret)))
 	}
 	if right == 1 {
 		return entry.user, nil
@@ -243,10 +265,6 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	if l.decoy == nil {
 		return nil, denied
 	}
-	whole := l.of(name, secret)
-	if user, ok := l.verified.Get(whole); ok {
-		return user, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
 	defer cancel()
 	select {
@@ -257,7 +275,7 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 	}
 	for _, h := range entry.hashed {
 		if h.matches(secret) {
-			l.verified.Put(whole, entry.user)
+			l.verified.Put(login, entry.user)
 			return entry.user, nil
 		}
 	}

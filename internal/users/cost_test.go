@@ -1,0 +1,80 @@
+//go:build !race
+
+package users
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/nyaruka/phonenumbers"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// Whoever was verified costs at most 5 allocations and a tenth of what reading a telephone number does.
+func TestVerifiedIsCheap(t *testing.T) {
+	l := list(t)
+	o := &oracle{answer: says(200, `{"allowed": true, "user": "ann"}`)}
+	s, _ := o.service(t)
+	for name, c := range map[string]struct {
+		users Users
+		Credential
+	}{
+		"plain":  {l, Credential{User: "plain", Secret: sms.Hide("12345678")}},
+		"bcrypt": {l, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}},
+		"argon":  {l, Credential{User: "argon", Secret: sms.Hide("12345678")}},
+		"http":   {s, Credential{User: "ann", Secret: sms.Hide("12345678")}},
+	} {
+		ask := func() {
+			if _, err := c.users.Authenticate(t.Context(), c.Credential); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		ask()
+		if n := testing.AllocsPerRun(100, ask); n > 5 {
+			t.Errorf("%s: %v allocations, want at most 5", name, n)
+		}
+		took, parse := time.Hour, time.Hour
+		for range 50 { // the shortest, because whatever else the machine does only adds to it
+			took = min(took, timeOf(ask))
+			parse = min(parse, timeOf(func() { _, _ = phonenumbers.Parse("+1 555 123 1234", "US") }))
+		}
+		if ratio := float64(took) / float64(parse); ratio > 0.1 {
+			t.Errorf("%s: %.2f of a parsed number, want at most 0.10", name, ratio)
+		} else {
+			t.Logf("%s: %.2f of a parsed number", name, ratio)
+		}
+	}
+}
+
+func timeOf(f func()) time.Duration {
+	began := time.Now()
+	for range 200 {
+		f()
+	}
+	return time.Since(began)
+}
+
+// A digest is what crypto/hmac makes, and different for every kind, name and secret.
+func TestDigest(t *testing.T) {
+	d := digester{1, 2, 3}
+	h := hmac.New(sha256.New, d[:])
+	h.Write(binary.LittleEndian.AppendUint64([]byte{byte(aLogin)}, 3))
+	h.Write([]byte("annsecret"))
+	if got := d.of(aLogin, "ann", "secret"); string(got[:]) != string(h.Sum(nil)) {
+		t.Error("it is no HMAC")
+	}
+	seen := make(map[digest]bool)
+	for _, k := range []kind{aSecret, aLogin, aQuestion} {
+		for _, c := range [][2]string{{"ann", "secret"}, {"anns", "ecret"}, {"", "annsecret"}, {"annsecret", ""}} {
+			if sum := d.of(k, c[0], c[1]); seen[sum] {
+				t.Errorf("%d %q looks like another", k, c)
+			} else {
+				seen[sum] = true
+			}
+		}
+	}
+}
