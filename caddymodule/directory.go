@@ -22,6 +22,7 @@ import (
 func init() {
 	caddy.RegisterModule(UserFile{})
 	caddy.RegisterModule(UserService{})
+	caddy.RegisterModule(UserJWT{})
 }
 
 // directory is what guests in the namespace http.acrobits_sms.users are: users that an operator has elsewhere.
@@ -117,6 +118,11 @@ func (f *UserFile) open(read func(*User) (users.Account, []string, error)) (user
 		return nil, fmt.Errorf("users file %s: %w", f.Path, err)
 	}
 	return opened, nil
+}
+
+// userOf is a user as others tell of him.
+func userOf(a users.Answer) *User {
+	return &User{Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region, Limits: a.Limits, Allow: a.Allow, Deny: a.Deny}
 }
 
 // discreet leaves out what stands where a number or a destination should: in data from elsewhere it may be a secret that

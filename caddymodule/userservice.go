@@ -71,7 +71,7 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname()) {
+	if u.Scheme == "http" && !isLoopback(u) {
 		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
 	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
@@ -108,6 +108,11 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 
 // secretHeader finds headers that hold secrets.
 var secretHeader = regexp.MustCompile(`(?i)auth|key|token|secret|pass`)
+
+// isLoopback reports whether an address is one of this machine.
+func isLoopback(u *url.URL) bool {
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+}
 
 // parseServiceURL reads the address of a service.
 func parseServiceURL(s string) (*url.URL, error) {
@@ -174,7 +179,7 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (s *UserService) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
 	s.service.Read = func(a users.Answer) (*users.User, error) {
-		account, _, err := read(&User{Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region, Limits: a.Limits, Allow: a.Allow, Deny: a.Deny})
+		account, _, err := read(userOf(a))
 		return &account.User, discreet(err)
 	}
 	return s.service, nil

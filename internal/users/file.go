@@ -20,11 +20,37 @@ const (
 
 // File keeps the users of a file that may change. It is read again when it has changed; a version that cannot be read
 // changes nothing. It is safe for concurrent use.
-type File struct {
+type File struct{ watched[List] }
+
+var _ Users = (*File)(nil)
+
+// OpenFile reads the users of a file. report is told of each later version that it counts, by nil, or once why not.
+func OpenFile(path string, parse func([]byte) (*List, error), report func(error)) (*File, error) {
+	f := &File{watched[List]{path: path, parse: parse, report: report}}
+	return f, f.read()
+}
+
+// Authenticate implements Users.
+func (f *File) Authenticate(ctx context.Context, c Credential) (*User, error) {
+	f.look(time.Now())
+	return f.now.Load().Authenticate(ctx, c)
+}
+
+// Find implements Finder.
+func (f *File) Find(name string) *User {
+	f.look(time.Now())
+	return f.now.Load().Find(name)
+}
+
+// Unprovable implements Provable, for the version that was read last.
+func (f *File) Unprovable() int { return f.now.Load().Unprovable() }
+
+// watched is what stands in a file.
+type watched[T any] struct {
 	path   string
-	parse  func([]byte) (*List, error)
+	parse  func([]byte) (*T, error)
 	report func(error)
-	list   atomic.Pointer[List]
+	now    atomic.Pointer[T]
 
 	mu   sync.Mutex // held by whoever looks
 	next time.Time
@@ -32,31 +58,8 @@ type File struct {
 	told string      // the last failure
 }
 
-var _ Users = (*File)(nil)
-
-// OpenFile reads the users of a file. report is told of each later version that it counts, by nil, or once why not.
-func OpenFile(path string, parse func([]byte) (*List, error), report func(error)) (*File, error) {
-	f := &File{path: path, parse: parse, report: report}
-	return f, f.read()
-}
-
-// Authenticate implements Users.
-func (f *File) Authenticate(ctx context.Context, c Credential) (*User, error) {
-	f.look(time.Now())
-	return f.list.Load().Authenticate(ctx, c)
-}
-
-// Find implements Finder.
-func (f *File) Find(name string) *User {
-	f.look(time.Now())
-	return f.list.Load().Find(name)
-}
-
-// Unprovable implements Provable, for the version that is read last.
-func (f *File) Unprovable() int { return f.list.Load().Unprovable() }
-
-// look reads the file if it has changed. Others who come meanwhile go on with the users that there are.
-func (f *File) look(now time.Time) {
+// look reads the file if it has changed. Others who come meanwhile go on with what there is.
+func (f *watched[T]) look(now time.Time) {
 	if !f.mu.TryLock() {
 		return
 	}
@@ -90,7 +93,7 @@ func isSame(a, b os.FileInfo) bool {
 var errChanging = errors.New("the file is being written")
 
 // read reads the file. One that cannot be read is tried again, one that was read and makes no sense is not.
-func (f *File) read() error {
+func (f *watched[T]) read() error {
 	f.seen = nil
 	before, err := os.Stat(f.path)
 	switch {
@@ -109,9 +112,9 @@ func (f *File) read() error {
 		return errChanging
 	}
 	f.seen = before
-	list, err := f.parse(data)
+	read, err := f.parse(data)
 	if err == nil {
-		f.list.Store(list)
+		f.now.Store(read)
 	}
 	return err
 }

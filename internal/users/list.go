@@ -171,6 +171,7 @@ const (
 	aSecret   kind = iota // alone: a plain password or a token
 	aLogin                // a name and a password that its hash was found to fit
 	aQuestion             // what a service is asked
+	aToken                // a JSON Web Token
 )
 
 // Authenticate implements Users. A blank in the secret also counts as a +, which templates lose on the way.
