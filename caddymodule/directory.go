@@ -23,6 +23,7 @@ func init() {
 	caddy.RegisterModule(UserFile{})
 	caddy.RegisterModule(UserService{})
 	caddy.RegisterModule(UserJWT{})
+	caddy.RegisterModule(UserSQL{})
 }
 
 // directory is what guests in the namespace http.acrobits_sms.users are: users that an operator has elsewhere.

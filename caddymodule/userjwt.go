@@ -23,7 +23,7 @@ import (
 // and `deny`, each a text or a list of texts, and `region` are as in a handler's `users`. A name that an app sends beside it has to be the token's user, or
 // a caller ID.
 type UserJWT struct {
-	// Secret signs by HS256, best a placeholder such as `{env.JWT_SECRET}` of at least 32 bytes. Either it or JWKS is
+	// Secret signs by HS256, of at least 32 bytes, best a placeholder such as `{env.JWT_SECRET}`. Either it or JWKS is
 	// required.
 	Secret string `json:"secret,omitempty"`
 
@@ -76,8 +76,8 @@ func (t *UserJWT) Provision(ctx caddy.Context) error {
 		if isLiteral(t.Secret) {
 			log.Warn(literalSecret, zap.String("option", "secret"))
 		}
-		if secret := values["secret"]; len(secret) < 32 {
-			log.Warn("a secret is easy to guess; HS256 needs 32 random bytes", zap.String("option", "secret"))
+		if len(values["secret"]) < 32 { // https://www.rfc-editor.org/rfc/rfc7518#section-3.2
+			return errors.New("users jwt: the secret of HS256 has at least 32 bytes, such as those of: openssl rand -base64 32")
 		}
 	} else if err := t.openKeys(values["jwks"], log); err != nil {
 		return fmt.Errorf("users jwt: %w", err)

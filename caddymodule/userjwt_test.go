@@ -89,6 +89,7 @@ func TestJWTConfig(t *testing.T) {
 		"secret x\njwks y\naudience sms": "either secret",
 		"secret x":                       "write audience NAME",
 		"secret x\nsecret y":             "secret appears twice",
+		"secret short\naudience sms":     "at least 32 bytes",
 		"secert x":                       "did you mean secret",
 		"jwks http://a.example.com/x\naudience sms":         "https:// URL of a JWKS",
 		"jwks ftp://a.example.com/x\naudience sms":          "https:// URL of a JWKS",

@@ -27,6 +27,12 @@ func foldDomain(name string) string {
 	return user + "@" + strings.ToLower(domain)
 }
 
+// userAndDomain is a name without what follows a second @.
+func userAndDomain(name string) string {
+	names := namesOf(name)
+	return names[max(0, len(names)-2)]
+}
+
 // IsCalled reports whether an app may call the user so.
 func (u *User) IsCalled(name string) bool {
 	for _, n := range namesOf(name) {

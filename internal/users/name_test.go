@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for sent, want := range map[string]string{"ann": "ann", " ann@EXAMPLE.com": "ann@example.com", "ann@example.com@qrcode": "ann@example.com"} {
-		if got := serviceName(sent); got != want {
+		if got := userAndDomain(sent); got != want {
 			t.Errorf("a service gets %q for %q, want %q", got, sent, want)
 		}
 	}

@@ -104,7 +104,7 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 	if c.Proof != nil || secret == "" || len(secret) > maxSecret || len(c.User) > maxSecret {
 		return nil, ErrDenied
 	}
-	names, secrets := []string{serviceName(c.User)}, []string{secret}
+	names, secrets := []string{userAndDomain(c.User)}, []string{secret}
 	if c.User != "" && strings.ContainsAny(c.User[:1], "+0123456789") {
 		names = append(names, "")
 	}
@@ -128,12 +128,6 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 
 // Unprovable implements Provable: the service compares passwords itself.
 func (s *Service) Unprovable() int { return -1 }
-
-// serviceName is a name as the service gets it: without what follows a second @.
-func serviceName(name string) string {
-	names := namesOf(name)
-	return names[max(0, len(names)-2)]
-}
 
 // try answers from memory, or asks. All who ask the same at once share one answer.
 func (s *Service) try(name, secret string) (*User, error) {

@@ -122,7 +122,7 @@ func TestVerifiedIsRemembered(t *testing.T) {
 	}
 	count := 0
 	l.accounts["bcrypt"].hashed[0] = counting{&count}
-	l.decoy = []hash{counting{&count}}
+	l.decoy.Store(&[]hash{counting{&count}})
 	if _, err := l.Authenticate(t.Context(), right); err != nil || count != 0 {
 		t.Errorf("%v after %d hashes, want none", err, count)
 	}
@@ -137,7 +137,7 @@ func (counting) work() float64         { return 1 }
 func TestEqualWork(t *testing.T) {
 	l := list(t)
 	count := 0
-	l.decoy = []hash{counting{&count}}
+	l.decoy.Store(&[]hash{counting{&count}})
 	for _, name := range []string{"bcrypt", "argon"} {
 		l.accounts[name].hashed = []hash{counting{&count}}
 	}
@@ -163,8 +163,8 @@ func TestUnevenWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !l.Uneven() || workOf(l.decoy) != workOf(l.accounts["costly"].hashed) {
-		t.Errorf("uneven %t, a decoy of %v", l.Uneven(), workOf(l.decoy))
+	if !l.Uneven() || workOf(l.costliest()) != workOf(l.accounts["costly"].hashed) {
+		t.Errorf("uneven %t, a decoy of %v", l.Uneven(), workOf(l.costliest()))
 	}
 	l, err = NewList([]Account{{User: User{Name: "a"}, Passwords: []string{hashed(t, "x")}}, {User: User{Name: "b"}, Passwords: []string{hashed(t, "y")}}})
 	if err != nil || l.Uneven() {

@@ -1,0 +1,197 @@
+package users
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// checker compares secrets with what is known of them, after the same work for every name.
+type checker struct {
+	digester
+	decoy    atomic.Pointer[[]hash] // the hashes of the costliest account, tried where a name has none or cheaper ones of its own
+	verified *recent.Table[digest, *User]
+	slots    chan struct{}
+}
+
+func (k *checker) start() error {
+	k.verified = recent.NewTable[digest, *User](4096)
+	k.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
+	_, err := rand.Read(k.digester[:])
+	return err
+}
+
+// costliest are the hashes of the costliest account so far.
+func (k *checker) costliest() []hash {
+	if decoy := k.decoy.Load(); decoy != nil {
+		return *decoy
+	}
+	return nil
+}
+
+type account struct {
+	user   *User
+	known  []sms.Hidden // plain passwords, for proofs
+	plain  []digest
+	ha1    []HA1
+	hashed []hash
+}
+
+// holds reports by 1 whether one of the plain passwords has the digest.
+func (a *account) holds(d digest) (right int) {
+	for i := range a.plain {
+		right |= subtle.ConstantTimeCompare(d[:], a.plain[i][:])
+	}
+	return right
+}
+
+// entry makes an account ready to be compared with.
+func (k *checker) entry(a Account) (*account, error) {
+	if a.Name == "" || strings.TrimSpace(a.Name) != a.Name {
+		return nil, fmt.Errorf("%q is not a user name", a.Name)
+	}
+	user := a.User
+	entry := &account{user: &user, ha1: a.HA1}
+	for _, p := range a.Passwords {
+		h, hashed, err := parseHash(p)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("the password hash of user %s: %w", user.Name, err)
+		case p == "" || len(p) > maxSecret:
+			return nil, fmt.Errorf("the password of user %s is empty or longer than %d bytes", user.Name, maxSecret)
+		case hashed:
+			entry.hashed = append(entry.hashed, h)
+		default:
+			entry.plain = append(entry.plain, k.of(aSecret, "", p), k.of(aSecret, "", sha1Of(p)))
+			entry.known = append(entry.known, sms.Hide(p))
+		}
+	}
+	for {
+		decoy := k.decoy.Load()
+		if workOf(entry.hashed) <= workOf(k.costliest()) || k.decoy.CompareAndSwap(decoy, &entry.hashed) {
+			return entry, nil
+		}
+	}
+}
+
+// denied says that a credential of the account is wrong.
+func (a *account) denied() error {
+	if a.user == nil {
+		return ErrDenied
+	}
+	return &DeniedError{a.user.Name}
+}
+
+// prove finds out whether a password of the account made the proof. An empty account has none.
+func (a *account) prove(p Proof) (*User, error) {
+	list := a.known
+	if len(list) == 0 {
+		list = []sms.Hidden{sms.Hide("decoy")}
+	}
+	right := false
+	for _, password := range list {
+		right = p.ProvenBy(password.Reveal()) || right
+	}
+	right = right && len(a.known) > 0
+	for _, h := range a.ha1 {
+		right = p.ProvenByHA1(h.Sum) || right
+	}
+	if !right || a.user == nil {
+		return nil, a.denied()
+	}
+	return a.user, nil
+}
+
+// check finds out whether a secret is that of the account, under the name that the app sent. An empty account has none.
+func (k *checker) check(ctx context.Context, entry *account, name, secret string) (*User, error) {
+	var login digest
+	if len(entry.hashed) > 0 {
+		login = k.of(aLogin, name, secret)
+		if user, ok := k.verified.Get(login); ok && user == entry.user {
+			return user, nil
+		}
+	}
+	right := entry.holds(k.of(aSecret, "", secret))
+	if right == 0 {
+		right = entry.holds(k.of(aSecret, "", sha1Of(secret)))
+	}
+	for _, h := range entry.ha1 {
+		right |= h.holds(name, secret)
+	}
+	if right == 1 {
+		return entry.user, nil
+	}
+	decoy := k.costliest()
+	if decoy == nil {
+		return nil, entry.denied()
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestWait)
+	defer cancel()
+	select {
+	case k.slots <- struct{}{}:
+		defer func() { <-k.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for _, h := range entry.hashed {
+		if h.matches(secret) {
+			k.verified.Put(login, entry.user)
+			return entry.user, nil
+		}
+	}
+	if workOf(entry.hashed) < workOf(decoy) {
+		for _, h := range decoy {
+			h.matches(secret)
+		}
+	}
+	return nil, entry.denied()
+}
+
+type digest [sha256.Size]byte
+
+// digester is a key of this process, so that digests are worth nothing elsewhere.
+type digester [32]byte
+
+// of is the HMAC (https://www.rfc-editor.org/rfc/rfc2104) of what kind of secret it is, a name and the secret, with their
+// lengths, so that no two of them look alike. crypto/hmac makes the same, but allocates for each.
+func (d *digester) of(kind kind, name, secret string) digest {
+	var buf [384]byte
+	inner, outer := buf[:sha256.BlockSize], [sha256.BlockSize + sha256.Size]byte{}
+	for i := range sha256.BlockSize {
+		inner[i], outer[i] = 0x36, 0x5c
+	}
+	subtle.XORBytes(inner, inner, d[:])
+	subtle.XORBytes(outer[:], outer[:], d[:])
+	inner = binary.LittleEndian.AppendUint64(append(inner, byte(kind)), uint64(len(name)))
+	sum := sha256.Sum256(append(append(inner, name...), secret...))
+	copy(outer[sha256.BlockSize:], sum[:])
+	return sha256.Sum256(outer[:])
+}
+
+// kind tells what a digest is of.
+type kind byte
+
+const (
+	aSecret   kind = iota // alone: a plain password or a token
+	aLogin                // a name and a password that its hash was found to fit
+	aQuestion             // what a service is asked
+	aToken                // a JSON Web Token
+)
+
+// sha1Of is what the app sends for %sha1(%account[password]%)%.
+// https://faq.acrobits.net/set-up-your-own-sms-web-service
+func sha1Of(secret string) string {
+	sum := sha1.Sum([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,296 @@
+package users
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+)
+
+// SQL knows the users of a database. It is safe for concurrent use. Whatever goes wrong, nobody is admitted, but for those
+// it knew a short while ago.
+type SQL struct {
+	DB    *sql.DB
+	Query *Query
+	// Realm is that of HA1 hashes where the query gives none.
+	Realm string
+	// Timeout is for one query.
+	Timeout time.Duration
+	// Keep is how long what it found counts, Stale how much longer while the database gives no answer.
+	Keep, Stale time.Duration
+	// Read makes an account of what the database says of a user.
+	Read func(Row) (Account, error)
+	// Report is told why there was no answer. Nothing of a credential is in it.
+	Report func(error)
+
+	checker
+	found  *recent.Table[string, foundRow]
+	asking singleflight.Group
+
+	mu        sync.Mutex
+	statement *sql.Stmt
+	down      time.Time // until when the database is left alone
+	told      string    // the last failure
+	quiet     time.Time // until when it is not told again
+}
+
+// Row is what a query says of a user.
+type Row struct {
+	Answer
+	Passwords []string
+}
+
+// foundRow is what a query said of a name: an empty account if there is nobody of that name.
+type foundRow struct {
+	entry        *account
+	until, stale time.Time
+}
+
+var _ Users = (*SQL)(nil)
+
+// Start makes it ready, and opens no connection.
+func (s *SQL) Start() error {
+	s.found = recent.NewTable[string, foundRow](mostAnswers)
+	return s.start()
+}
+
+// Unprovable implements Provable: what stands in the database is not known before somebody comes.
+func (*SQL) Unprovable() int { return 0 }
+
+// Close closes all connections.
+func (s *SQL) Close() error { return s.DB.Close() }
+
+// Authenticate implements Users. As in a List, a blank in the secret also counts as a +. A token without a name is nobody's.
+func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
+	secret, name := c.Secret.Reveal(), userAndDomain(c.User)
+	if name == "" || len(name) > maxSecret || !utf8.ValidString(name) || strings.ContainsAny(name, "\x00\uFFFD") || c.Proof == nil && (secret == "" || len(secret) > maxSecret) {
+		return nil, ErrDenied
+	}
+	entry, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if c.Proof != nil {
+		return entry.prove(c.Proof)
+	}
+	user, err := s.check(ctx, entry, name, secret)
+	if errors.Is(err, ErrDenied) && strings.Contains(secret, " ") {
+		return s.check(ctx, entry, name, strings.ReplaceAll(secret, " ", "+"))
+	}
+	return user, err
+}
+
+// Find implements Finder.
+func (s *SQL) Find(name string) *User {
+	entry, err := s.find(userAndDomain(name))
+	if err != nil {
+		return nil
+	}
+	return entry.user
+}
+
+// find answers from memory, or asks. All who ask for the same name at once share one answer.
+func (s *SQL) find(name string) (*account, error) {
+	if row, ok := s.found.Get(name); ok && time.Now().Before(row.until) {
+		return row.entry, nil
+	}
+	entry, err, _ := s.asking.Do(name, func() (any, error) { return s.ask(name) })
+	return entry.(*account), err
+}
+
+// ask asks the database, unless it gave no answer a moment ago, and remembers what it says.
+func (s *SQL) ask(name string) (*account, error) {
+	var entry *account
+	err := errSilent
+	s.mu.Lock()
+	down := time.Now().Before(s.down)
+	s.mu.Unlock()
+	if !down {
+		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+		defer cancel()
+		if entry, err = s.look(ctx, name); err != nil {
+			s.report(err)
+		}
+	}
+	now := time.Now()
+	switch {
+	case err == nil && entry.user == nil:
+		s.found.Put(name, foundRow{entry, now.Add(min(keepDenied, s.Keep)), now})
+		return entry, nil
+	case err == nil:
+		s.found.Put(name, foundRow{entry, now.Add(s.Keep), now.Add(s.Keep + s.Stale)})
+		return entry, nil
+	case !errors.Is(err, errSilent):
+		return entry, ErrUnavailable
+	case !down:
+		s.mu.Lock()
+		s.down = now.Add(pause)
+		s.mu.Unlock()
+	}
+	if row, ok := s.found.Get(name); ok && now.Before(row.stale) {
+		return row.entry, nil
+	}
+	return entry, ErrUnavailable
+}
+
+// report tells a failure, but the same one once a minute at most, because strangers may cause it.
+func (s *SQL) report(err error) {
+	s.mu.Lock()
+	again := err.Error() == s.told && time.Now().Before(s.quiet)
+	if !again {
+		s.told, s.quiet = err.Error(), time.Now().Add(time.Minute)
+	}
+	s.mu.Unlock()
+	if !again {
+		s.Report(err)
+	}
+}
+
+// look asks for one name.
+func (s *SQL) look(ctx context.Context, name string) (*account, error) {
+	statement, err := s.prepared(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := statement.QueryContext(ctx, s.Query.arguments(name)...)
+	if err != nil {
+		return nil, failure(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, failure(err)
+	}
+	if err := checkColumns(columns); err != nil {
+		return nil, err
+	}
+	var all Account
+	for count := 0; rows.Next(); count++ {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, errors.New("a column of the query is no text")
+		}
+		next, err := s.account(columns, values)
+		switch {
+		case err != nil:
+			return nil, err
+		case count == 0:
+			all = next
+		case next.Name != all.Name:
+			return nil, fmt.Errorf("the query finds more than one user, such as %s and %s", all.Name, next.Name)
+		case count == mostRows:
+			return nil, fmt.Errorf("the query finds more than %d rows", mostRows)
+		default: // two secrets of one user, to change one
+			all.Passwords, all.HA1 = append(all.Passwords, next.Passwords...), append(all.HA1, next.HA1...)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, failure(err)
+	}
+	if all.Name == "" || len(all.Passwords)+len(all.HA1) == 0 {
+		return new(account), nil
+	}
+	return s.entry(all)
+}
+
+// mostRows is how many secrets a user may have.
+const mostRows = 8
+
+// failure says why a query failed. Only if the connection did, the database gave no answer; what it says of a query may
+// quote the name, which people type passwords into, so that it is not told.
+func failure(err error) error {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: the connection broke, or the query took too long", errSilent)
+	}
+	return errors.New("the database refuses the query for some names; try it with a name by hand, such as one that is no number")
+}
+
+// prepared is the statement, prepared when it is needed first. database/sql prepares it again on new connections.
+func (s *SQL) prepared(ctx context.Context) (*sql.Stmt, error) {
+	s.mu.Lock()
+	statement := s.statement
+	s.mu.Unlock()
+	if statement != nil {
+		return statement, nil
+	}
+	statement, err := s.DB.PrepareContext(ctx, s.Query.text)
+	if err != nil { // it knows nothing of a name
+		return nil, fmt.Errorf("%w: %w", errSilent, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.statement != nil { // somebody else was faster
+		_ = statement.Close()
+		return s.statement, nil
+	}
+	s.statement = statement
+	return statement, nil
+}
+
+// sqlColumns are what a query may say of a user.
+var sqlColumns = []string{"name", "password", "ha1", "realm", "from", "groups", "region", "limits", "allow", "deny"}
+
+// checkColumns refuses what is not known: a misspelled column may be a restriction.
+func checkColumns(columns []string) error {
+	for i, c := range columns {
+		if !slices.Contains(sqlColumns, c) || slices.Contains(columns[:i], c) {
+			return fmt.Errorf("the query gives the column %q, or gives it twice; it may give %s: write SELECT … AS name", c, strings.Join(sqlColumns, ", "))
+		}
+	}
+	if !slices.Contains(columns, "name") || !slices.Contains(columns, "password") && !slices.Contains(columns, "ha1") {
+		return errors.New("the query has to give name, always in the same writing, and password or ha1: write SELECT … AS name, … AS password")
+	}
+	return nil
+}
+
+// account reads one row.
+func (s *SQL) account(columns []string, values []sql.NullString) (Account, error) {
+	said := make(map[string]string, len(columns))
+	for i, c := range columns {
+		said[c] = strings.TrimSpace(values[i].String)
+	}
+	several := func(column string) []string {
+		return strings.FieldsFunc(said[column], func(r rune) bool { return r == ' ' || r == ',' || r == ';' || r == '\n' || r == '\t' })
+	}
+	row := Row{Answer: Answer{
+		User: said["name"], Region: said["region"], From: several("from"), Groups: several("groups"), Allow: several("allow"), Deny: several("deny"),
+	}}
+	for limit := range strings.SplitSeq(said["limits"], ";") {
+		if limit = strings.TrimSpace(limit); limit != "" {
+			row.Limits = append(row.Limits, limit)
+		}
+	}
+	if said["password"] != "" {
+		row.Passwords = []string{said["password"]}
+	}
+	account, err := s.Read(row)
+	if err != nil {
+		return account, fmt.Errorf("user %s: %w", row.User, err)
+	}
+	if sum := said["ha1"]; sum != "" {
+		h, err := ParseHA1(sum, cmp.Or(said["realm"], s.Realm))
+		if err != nil {
+			return account, fmt.Errorf("user %s: %w", row.User, err)
+		}
+		account.HA1 = append(account.HA1, h)
+	}
+	return account, nil
+}
