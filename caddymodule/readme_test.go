@@ -47,7 +47,7 @@ var advice = map[sms.Cause]string{
 
 // exact is the same for the more exact sentences.
 var exact = map[string]string{
-	"internal.users_unknown":                  "The service of `users http` gives no answer; the log says why.",
+	"internal.users_unknown":                  "The service or database that knows the users gives no answer; the log says why.",
 	"limited.over_limit":                      "The user waits. The event line names the limit; `limit` changes it.",
 	"limited.locked_out":                      "The user waits, and corrects the password. `lockout` changes it.",
 	"destination_not_allowed.country":         "Add the country to `allow`, if it is meant to be reached.",
