@@ -84,6 +84,8 @@ func start(t testing.TB, h *Handler) (*site, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := caddy.NewContext(ctx)
+	t.Cleanup(cancel) // and with it the guests
 	core, log := observer.New(zapcore.DebugLevel)
 	restore := zap.ReplaceGlobals(zap.New(core))
 	t.Cleanup(restore)
@@ -92,11 +94,6 @@ func start(t testing.TB, h *Handler) (*site, error) {
 		return nil, err
 	}
 	h.logger, h.step = zap.New(core), 0
-	if transport, ok := h.deliverer.Routes[0].Transport.(schemes); ok {
-		t.Cleanup(func() {
-			_ = transport.RoundTripper.(caddy.CleanerUpper).Cleanup()
-		})
-	}
 	return &site{h, log}, nil
 }
 

@@ -224,12 +224,12 @@ func execute(t *testing.T, kind, address, statements string) {
 // examples are the blocks of the page about databases, by their headings.
 func sqlExamples(t *testing.T) map[string]string {
 	t.Helper()
-	page, err := os.ReadFile("../../caddymodule/users-sql.md")
+	page, err := os.ReadFile("../../caddymodule/users.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := make(map[string]string)
-	for _, m := range regexp.MustCompile("(?s)\n## ([^\n]+)\n.*?```caddyfile\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("(?s)\n### ([^\n]+)\n.*?```caddyfile\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
 		all[m[1]] = m[2]
 	}
 	return all
