@@ -124,6 +124,8 @@ func told(u Users, user, token string) string {
 	switch {
 	case err == nil:
 		return found.Name
+	case found != nil:
+		return "a user and an error"
 	case errors.As(err, &denied):
 		return "denied " + denied.Name
 	case errors.Is(err, ErrDenied):

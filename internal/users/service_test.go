@@ -76,26 +76,6 @@ func (o *oracle) service(t testing.TB) (*Service, *bytes.Buffer) {
 	return s, &reports
 }
 
-// ask says what becomes of a credential: a name, denied, denied NAME or unavailable.
-func ask(s *Service, name, secret string) string {
-	user, err := s.Authenticate(context.Background(), Credential{User: name, Secret: sms.Hide(secret)})
-	var named *DeniedError
-	switch {
-	case err == nil:
-		return user.Name
-	case user != nil:
-		return "a user and an error"
-	case errors.As(err, &named):
-		return "denied " + named.Name
-	case errors.Is(err, ErrDenied):
-		return "denied"
-	case errors.Is(err, ErrUnavailable):
-		return "unavailable"
-	}
-	return err.Error()
-}
-
-// Only a clear answer admits; everything else admits nobody, and is reported without anything secret.
 func TestServiceAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		oracle       *oracle
@@ -131,7 +111,7 @@ func TestServiceAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, reports := c.oracle.service(t)
 				began := time.Now()
-				if got := ask(s, c.user, c.secret); got != c.want {
+				if got := told(s, c.user, c.secret); got != c.want {
 					t.Errorf("%s, want %s", got, c.want)
 				}
 				if took := time.Since(began); took > s.Timeout {
@@ -154,8 +134,8 @@ func TestServiceQuestion(t *testing.T) {
 	var got []question
 	o := &oracle{answer: func(q question) (int, string) { got = append(got, q); return 200, `{"allowed":false}` }}
 	s, _ := o.service(t)
-	ask(s, "ann", "12345678")
-	ask(s, "", "12345678")
+	told(s, "ann", "12345678")
+	told(s, "", "12345678")
 	if len(got) != 2 || got[0] != (question{User: "ann", Password: "12345678"}) || got[1] != (question{Token: "12345678"}) {
 		t.Errorf("asked %+v", got)
 	}
@@ -175,7 +155,7 @@ func TestServiceRemembers(t *testing.T) {
 		expect := func(what, secret, want string, asked int32) {
 			t.Helper()
 			for range 3 {
-				if got := ask(s, "ann", secret); got != want {
+				if got := told(s, "ann", secret); got != want {
 					t.Errorf("%s: %s, want %s", what, got, want)
 				}
 			}
@@ -224,7 +204,7 @@ func TestServiceFlood(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				if got := ask(s, "ann", "x"); got != "ann" {
+				if got := told(s, "ann", "x"); got != "ann" {
 					t.Error(got)
 				}
 			})
@@ -252,7 +232,7 @@ func TestServiceReadsAsList(t *testing.T) {
 	}}
 	s, _ := o.service(t)
 	for _, c := range [][3]string{{"ann", "a b", "ann"}, {"+15550001111", "t", "ann"}, {"", "t", "ann"}, {"ann", "t", "denied"}, {"ann", "x", "denied"}} {
-		if got := ask(s, c[0], c[1]); got != c[2] {
+		if got := told(s, c[0], c[1]); got != c[2] {
 			t.Errorf("%s %s: %s, want %s", c[0], c[1], got, c[2])
 		}
 	}
@@ -263,7 +243,7 @@ func BenchmarkServiceKnown(b *testing.B) {
 	s, _ := o.service(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if got := ask(s, "ann", "x"); got != "ann" {
+		if got := told(s, "ann", "x"); got != "ann" {
 			b.Fatal(got)
 		}
 	}
