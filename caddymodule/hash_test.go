@@ -16,7 +16,7 @@ func TestHashCommand(t *testing.T) {
 		cmd.SetIn(strings.NewReader(stdin))
 		cmd.SetOut(&out)
 		cmd.SetErr(&out)
-		cmd.SetArgs(args)
+		cmd.SetArgs(append([]string{}, args...)) // nil would be those of the test
 		err := cmd.Execute()
 		return out.String(), err
 	}

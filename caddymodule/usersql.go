@@ -32,8 +32,8 @@ type UserSQL struct {
 	// `{domain}`, its parts before and after the @; they are bound as parameters, never put into the text. It gives `name`
 	// (always in the same writing, by which he is counted and logged) and `password` (plain, SHA-1, bcrypt or argon2id) or
 	// `ha1` (the MD5, SHA-1 or SHA-256 of user:realm:password), and may give `realm`, `from`, `groups`, `region`, `limits`,
-	// `allow` and `deny`, in which several values are divided by blanks, limits by semicolons. Several rows are several
-	// secrets of one user.
+	// `allow` and `deny`, in which several values are divided by blanks, limits by semicolons. Several rows of one user are
+	// further secrets and numbers.
 	Query string `json:"query"`
 
 	// Realm is that of `ha1` where the query gives none.

@@ -191,8 +191,8 @@ func mariadb(t *testing.T) (*dbServer, string) {
 	}}
 	s.start()
 	t.Cleanup(s.stop)
-	execute(t, "mysql", "root@unix("+filepath.Join(dir, "s")+")/?multiStatements=true", "CREATE DATABASE sms; CREATE USER 'sms'@'127.0.0.1' IDENTIFIED BY 'canary-database'; GRANT ALL ON sms.* TO 'sms'@'127.0.0.1';")
-	return s, "sms:canary-database@tcp(127.0.0.1:" + port + ")/sms?multiStatements=true"
+	execute(t, "mysql", "root@unix("+filepath.Join(dir, "s")+")/", "CREATE DATABASE sms;\nCREATE USER 'sms'@'127.0.0.1' IDENTIFIED BY 'canary-database';\nGRANT ALL ON sms.* TO 'sms'@'127.0.0.1';")
+	return s, "sms:canary-database@tcp(127.0.0.1:" + port + ")/sms?multiStatements=true&interpolateParams=true"
 }
 
 // open opens a database as the product does.

@@ -178,6 +178,7 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 		return nil, err
 	}
 	var all Account
+	var first map[string]string
 	for count := 0; rows.Next(); count++ {
 		values := make([]sql.NullString, len(columns))
 		into := make([]any, len(columns))
@@ -187,18 +188,32 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 		if err := rows.Scan(into...); err != nil {
 			return nil, errors.New("a column of the query is no text")
 		}
-		next, err := s.account(columns, values)
+		said := make(map[string]string, len(columns))
+		for i, c := range columns {
+			said[c] = strings.TrimSpace(values[i].String)
+		}
+		next, err := s.account(said)
 		switch {
 		case err != nil:
 			return nil, err
 		case count == 0:
-			all = next
+			all, first = next, said
 		case next.Name != all.Name:
 			return nil, fmt.Errorf("the query finds more than one user, such as %s and %s", all.Name, next.Name)
 		case count == mostRows:
 			return nil, fmt.Errorf("the query finds more than %d rows", mostRows)
-		default: // two secrets of one user, to change one
-			all.Passwords, all.HA1 = append(all.Passwords, next.Passwords...), append(all.HA1, next.HA1...)
+		}
+		if count == 0 {
+			continue
+		}
+		for _, c := range []string{"groups", "region", "limits", "allow", "deny"} {
+			if said[c] != first[c] {
+				return nil, fmt.Errorf("user %s: the rows differ in %s; only secrets and from may be in several", all.Name, c)
+			}
+		}
+		all.Passwords, all.HA1, all.Numbers = union(all.Passwords, next.Passwords), union(all.HA1, next.HA1), union(all.Numbers, next.Numbers)
+		if len(all.Passwords)+len(all.HA1) > mostSecrets {
+			return nil, fmt.Errorf("user %s has more than %d secrets", all.Name, mostSecrets)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -210,8 +225,23 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 	return s.entry(all)
 }
 
-// mostRows is how many secrets a user may have.
-const mostRows = 8
+const (
+	// mostRows is how many rows a user may have: for two secrets at once, or a number in each.
+	mostRows = 64
+
+	// mostSecrets is how many secrets that may be, since each may take long to try.
+	mostSecrets = 4
+)
+
+// union adds what is not there yet.
+func union[T comparable](list, more []T) []T {
+	for _, v := range more {
+		if !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
 
 // failure says why a query failed. Only if the connection did, the database gave no answer; what it says of a query may
 // quote the name, which people type passwords into, so that it is not told.
@@ -261,12 +291,8 @@ func checkColumns(columns []string) error {
 	return nil
 }
 
-// account reads one row.
-func (s *SQL) account(columns []string, values []sql.NullString) (Account, error) {
-	said := make(map[string]string, len(columns))
-	for i, c := range columns {
-		said[c] = strings.TrimSpace(values[i].String)
-	}
+// account reads what one row says.
+func (s *SQL) account(said map[string]string) (Account, error) {
 	several := func(column string) []string {
 		return strings.FieldsFunc(said[column], func(r rune) bool { return r == ' ' || r == ',' || r == ';' || r == '\n' || r == '\t' })
 	}

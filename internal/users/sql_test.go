@@ -91,7 +91,11 @@ func newSQL(t testing.TB, query string) (*SQL, *sql.DB, *[]string) {
 			if slices.Contains(r.From, "number") {
 				return Account{}, errors.New("from")
 			}
-			return Account{User: User{Name: r.User, Groups: r.From}, Passwords: r.Passwords}, nil
+			var numbers []sms.Number
+			for _, n := range r.From {
+				numbers = append(numbers, sms.Number{Value: n, Kind: sms.Phone})
+			}
+			return Account{User: User{Name: r.User, Groups: r.Groups, Numbers: numbers}, Passwords: r.Passwords}, nil
 		},
 		Report: func(err error) { mu.Lock(); defer mu.Unlock(); reports = append(reports, err.Error()) },
 	}
@@ -124,7 +128,7 @@ func TestSQL(t *testing.T) {
 		t.Errorf("reports: %q", *reports)
 	}
 	user, err := u.Authenticate(t.Context(), Credential{User: "plain", Secret: sms.Hide("12345678")})
-	if err != nil || !slices.Equal(user.Groups, []string{"+15550001111", "ACME"}) {
+	if err != nil || len(user.Numbers) != 2 || user.Numbers[1].Value != "ACME" {
 		t.Errorf("%+v, %v", user, err)
 	}
 	for proof, right := range map[proof]bool{"12345678": true, "decoy": false} {
@@ -153,14 +157,16 @@ func TestSQLHA1(t *testing.T) {
 // What a query must not give admits nobody, and is told.
 func TestSQLQueries(t *testing.T) {
 	for query, want := range map[string]string{
-		"SELECT name, password, 'x' AS alow FROM users WHERE name = {user}":                 `the column "alow"`,
-		"SELECT name, password, password FROM users WHERE name = {user}":                    `the column "password", or gives it twice`,
-		"SELECT password FROM users WHERE name = {user}":                                    "has to give name",
-		"SELECT name FROM users WHERE name = {user}":                                        "password or ha1",
-		"SELECT name, password FROM users WHERE {user} <> ''":                               "more than one user",
-		"SELECT name, password FROM missing WHERE name = {user}":                            "no answer",
-		"SELECT 'plain' AS name, password FROM users, (SELECT 1) WHERE {user} <> ''":        "more than 8 rows",
-		"SELECT name, abs(-9223372036854775808) AS password FROM users WHERE name = {user}": "refuses the query",
+		"SELECT name, password, 'x' AS alow FROM users WHERE name = {user}":                                       `the column "alow"`,
+		"SELECT name, password, password FROM users WHERE name = {user}":                                          `the column "password", or gives it twice`,
+		"SELECT password FROM users WHERE name = {user}":                                                          "has to give name",
+		"SELECT 'plain' AS name, '12345678' AS password FROM users a, users b WHERE {user} <> ''":                 "more than 64 rows",
+		"SELECT 'plain' AS name, '12345678' AS password, allow FROM users WHERE name = {user} OR name = 'bcrypt'": "the rows differ in allow",
+		"SELECT name FROM users WHERE name = {user}":                                                              "password or ha1",
+		"SELECT name, password FROM users WHERE {user} <> ''":                                                     "more than one user",
+		"SELECT name, password FROM missing WHERE name = {user}":                                                  "no answer",
+		"SELECT 'plain' AS name, rowid || 'x' AS password FROM users WHERE {user} <> ''":                          "more than 4 secrets",
+		"SELECT name, abs(-9223372036854775808) AS password FROM users WHERE name = {user}":                       "refuses the query",
 	} {
 		u, _, reports := newSQL(t, query)
 		for range 3 {
@@ -237,5 +243,14 @@ func TestSQLEqualWork(t *testing.T) {
 	}
 	if told(u, "plain", "wrong"); count != 2 {
 		t.Errorf("%d hashes for one with a plain password, want 1 more", count)
+	}
+}
+
+// A user may have a number in each of several rows.
+func TestSQLRows(t *testing.T) {
+	u, _, reports := newSQL(t, `SELECT 'ann' AS name, '12345678' AS password, numbers AS "from" FROM users WHERE {user} <> '' AND name IN ('plain', 'bcrypt', 'argon')`)
+	user, err := u.Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")})
+	if err != nil || len(user.Numbers) != 2 || user.Numbers[0].Value != "+15550001111" {
+		t.Errorf("%+v, %v, %q", user, err, *reports)
 	}
 }

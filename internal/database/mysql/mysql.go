@@ -16,7 +16,8 @@ func Open(address string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Logger = log.New(io.Discard, "", 0) // what matters comes back as an error
+	config.InterpolateParams, config.MultiStatements = false, false // whatever the DSN says
+	config.Logger = log.New(io.Discard, "", 0)                      // what matters comes back as an error
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, err
