@@ -111,10 +111,15 @@ func (x *exchange) decode() (err error) {
 func (x *exchange) authenticate() error {
 	if x.Authenticated {
 		if name := x.inFront(); name != "" {
-			if x.user = x.byName.Find(name); x.user == nil {
+			user, err := x.byName.Find(name)
+			switch {
+			case err != nil:
+				return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
+			case user == nil:
 				x.claimed = name
 				return sms.Refuse(sms.Unauthorized)
 			}
+			x.user = user
 			return nil
 		}
 	}

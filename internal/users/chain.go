@@ -24,13 +24,13 @@ func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, 
 }
 
 // Find implements Finder.
-func (c Chain) Find(name string) *User {
+func (c Chain) Find(name string) (*User, error) {
 	for _, u := range c {
 		if finder, ok := u.(Finder); ok {
-			if user := finder.Find(name); user != nil {
-				return user
+			if user, err := finder.Find(name); user != nil || err != nil {
+				return user, err
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }

@@ -37,7 +37,7 @@ func (f *File) Authenticate(ctx context.Context, c Credential) (*User, error) {
 }
 
 // Find implements Finder.
-func (f *File) Find(name string) *User {
+func (f *File) Find(name string) (*User, error) {
 	f.look(time.Now())
 	return f.now.Load().Find(name)
 }

@@ -108,9 +108,9 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 }
 
 // Find implements Finder.
-func (l *List) Find(name string) *User {
+func (l *List) Find(name string) (*User, error) {
 	entry, _ := l.find(name)
-	return entry.user
+	return entry.user, nil
 }
 
 // find finds the account that a name stands for, or an empty one.

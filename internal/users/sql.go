@@ -94,12 +94,12 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 }
 
 // Find implements Finder.
-func (s *SQL) Find(name string) *User {
+func (s *SQL) Find(name string) (*User, error) {
 	entry, err := s.find(userAndDomain(name))
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	return entry.user
+	return entry.user, nil
 }
 
 // find answers from memory, or asks. All who ask for the same name at once share one answer.

@@ -136,8 +136,13 @@ func TestSQL(t *testing.T) {
 			t.Errorf("proof of %s: %v", proof, err)
 		}
 	}
-	if found := u.Find("plain"); found == nil || found.Name != "plain" || u.Find("nobody") != nil {
-		t.Errorf("by name: %+v", found)
+	for name, want := range map[string]string{"plain": "plain", "nobody": ""} {
+		if found, err := u.Find(name); err != nil || (found != nil) != (want != "") || found != nil && found.Name != want {
+			t.Errorf("by name: %+v, %v, want %q", found, err, want)
+		}
+	}
+	if _, err := (Chain{u}).Find("broken"); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a row that makes no sense, by name: %v", err)
 	}
 }
 

@@ -41,8 +41,8 @@ type Proof interface {
 
 // Finder is implemented by Users that know them by name alone, for whoever was authenticated elsewhere.
 type Finder interface {
-	// Find returns the user, or nil.
-	Find(name string) *User
+	// Find returns the user, nil if there is nobody of that name, or ErrUnavailable.
+	Find(name string) (*User, error)
 }
 
 // Provable is implemented by Users of whom some have no secret that a Proof can be held against.
