@@ -50,6 +50,10 @@ type Receipt struct {
 	Passed []Receipt
 	// Parts is in how many messages the text was to be sent, 0 if that was not decided.
 	Parts int
+	// Resumable is set if some parts went out and it is certain that the others did not.
+	Resumable bool
+	// Repeat is set if the message came before, and this is what became of it then.
+	Repeat bool
 }
 
 // Cause returns the cause of a receipt, NoCause if the message was accepted.
@@ -100,6 +104,7 @@ const (
 	NumbersInARow      Variant = "numbers_in_a_row"
 	UnknownContent     Variant = "unknown_content"
 	UsersUnknown       Variant = "users_unknown"
+	JournalAway        Variant = "journal_away"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
 	DestinationCountry Variant = "country"
@@ -136,6 +141,7 @@ var variants = map[sentenceKey]string{
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
 	{Internal, UsersUnknown}:                    "User names cannot be checked just now. Nothing was sent.",
+	{Internal, JournalAway}:                     "Messages cannot be recorded just now. Nothing was sent.",
 	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
 }
 
