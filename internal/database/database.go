@@ -18,14 +18,16 @@ type Kind struct {
 	Example string
 	// Hole writes the nth parameter of a statement, counted from 1.
 	Hole func(n int) string
-	open func(address string) (*sql.DB, error)
+	// Unwritable reports whether the database failed because it has no characters for what was bound to a hole.
+	Unwritable func(error) bool
+	open       func(address string) (*sql.DB, error)
 }
 
 // Kinds are those that there are.
 var Kinds = []Kind{
-	{"postgres", "postgres://user:password@localhost/fusionpbx", func(n int) string { return fmt.Sprintf("$%d", n) }, postgres.Open},
-	{"mysql", "user:password@tcp(localhost:3306)/kamailio", question, mysql.Open},
-	{"sqlite", "/var/lib/freeswitch/db/users.db", question, sqlite.Open},
+	{"postgres", "postgres://user:password@localhost/fusionpbx", func(n int) string { return fmt.Sprintf("$%d", n) }, postgres.Unwritable, postgres.Open},
+	{"mysql", "user:password@tcp(localhost:3306)/kamailio", question, mysql.Unwritable, mysql.Open},
+	{"sqlite", "/var/lib/freeswitch/db/users.db", question, func(error) bool { return false }, sqlite.Open},
 }
 
 func question(int) string { return "?" }

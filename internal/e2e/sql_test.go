@@ -43,13 +43,17 @@ INSERT INTO v_extensions (extension_uuid, domain_uuid, extension, password, outb
 
 // https://www.kamailio.org/docs/db-tables/kamailio-db-5.8.x.html#gen-db-subscriber
 func kamailio(id string) string {
-	sum := md5.Sum([]byte("alice:example.com:a-password-of-alice"))
+	ha1 := func(name string) string {
+		sum := md5.Sum([]byte(name + ":example.com:a-password-of-alice"))
+		return hex.EncodeToString(sum[:])
+	}
 	return `
 CREATE TABLE subscriber (
 	id ` + id + ` NOT NULL, username VARCHAR(64) DEFAULT '' NOT NULL, domain VARCHAR(64) DEFAULT '' NOT NULL, password VARCHAR(64) DEFAULT '' NOT NULL,
 	ha1 VARCHAR(128) DEFAULT '' NOT NULL, ha1b VARCHAR(128) DEFAULT '' NOT NULL, PRIMARY KEY (id), CONSTRAINT subscriber_account_idx UNIQUE (username, domain)
 );
-INSERT INTO subscriber (username, domain, password, ha1) VALUES ('alice', 'example.com', '', '` + hex.EncodeToString(sum[:]) + `');
+INSERT INTO subscriber (username, domain, password, ha1) VALUES ('alice', 'example.com', '', '` + ha1("alice") + `');
+INSERT INTO subscriber (username, domain, password, ha1) VALUES ('jürgen', 'example.com', '', '` + ha1("jürgen") + `');
 INSERT INTO subscriber (username, domain, password, ha1) VALUES ('off', 'example.com', '', '');
 `
 }
@@ -175,7 +179,11 @@ func postgres(t *testing.T) (*dbServer, string) {
 	}}
 	s.start()
 	t.Cleanup(s.stop)
-	return s, "postgres://sms:canary-database@127.0.0.1:" + port + "/postgres?sslmode=disable"
+	address := "postgres://sms:canary-database@127.0.0.1:" + port + "/postgres?sslmode=disable"
+	if db := open(t, "postgres", address); !eventually(func() bool { return db.Ping() == nil }) {
+		t.Fatal("PostgreSQL does not start")
+	}
+	return s, address
 }
 
 func mariadb(t *testing.T) (*dbServer, string) {
@@ -249,13 +257,18 @@ func TestUsersOfDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = lite.Close()
-	execute(t, "postgres", postgresAddress, fusionPBX+kamailio("SERIAL"))
+	latin1 := "CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+	execute(t, "postgres", postgresAddress, fusionPBX+latin1)
+	latin1Address := strings.Replace(postgresAddress, "/postgres?", "/latin1?", 1)
+	execute(t, "postgres", latin1Address, kamailio("SERIAL"))
 	execute(t, "mysql", mariadbAddress, kamailio("INT(10) UNSIGNED AUTO_INCREMENT")+asterisk())
 	p := newProvider(t).plain()
 	for name, example := range sqlExamples(t) {
 		t.Run(name, func(t *testing.T) {
 			kind, address, server := "postgres", postgresAddress, postgresServer
 			switch {
+			case name == "Kamailio on PostgreSQL":
+				address = latin1Address
 			case strings.Contains(example, "sql mysql"):
 				kind, address, server = "mysql", mariadbAddress, mariadbServer
 			case strings.Contains(example, "sql sqlite"):
@@ -311,11 +324,14 @@ func TestUsersOfDatabases(t *testing.T) {
 			want(401, "off"+domain, "")
 			for _, attack := range []string{
 				"' OR 1=1 --", "alice' --", "alice" + domain + "' OR 'a'='a", `\' OR 1=1 -- `, "%", "_lice" + domain, "alice" + domain + "\x00", "\xff\xfe", "{user}", "$1", "?", ":name",
-				strings.Repeat("x", 10_000), "'; DROP TABLE subscriber; --",
+				strings.Repeat("x", 10_000), "'; DROP TABLE subscriber; --", "мария" + domain, "иван@пример.com", "😀",
 			} {
 				want(401, attack, right)
 			}
 			want(200, "alice"+domain, right)
+			if strings.HasPrefix(name, "Kamailio") { // in LATIN1, which has this letter
+				want(200, "jürgen"+domain, right)
+			}
 			if server == nil {
 				return
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
@@ -31,6 +32,8 @@ type SQL struct {
 	Timeout time.Duration
 	// Keep is how long what it found counts, Stale how much longer while the database gives no answer.
 	Keep, Stale time.Duration
+	// Unwritable reports whether the database failed because it has no characters for a name.
+	Unwritable func(error) bool
 	// Read makes an account of what the database says of a user.
 	Read func(Row) (Account, error)
 	// Report is told why there was no answer. Nothing of a credential is in it.
@@ -171,7 +174,7 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 	}
 	rows, err := statement.QueryContext(ctx, s.Query.arguments(name)...)
 	if err != nil {
-		return nil, failure(err)
+		return s.refused(name, err)
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
@@ -221,7 +224,7 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, failure(err)
+		return s.refused(name, err)
 	}
 	if all.Name == "" || len(all.Passwords)+len(all.HA1) == 0 {
 		return new(account), nil
@@ -245,6 +248,15 @@ func union[T comparable](list, more []T) []T {
 		}
 	}
 	return list
+}
+
+// refused is what there is of a name for which the query failed: nobody, if the database cannot even write it. Every database
+// can write ASCII, so that then the query itself is at fault.
+func (s *SQL) refused(name string, err error) (*account, error) {
+	if s.Unwritable(err) && strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		return new(account), nil
+	}
+	return nil, failure(err)
 }
 
 // failure says why a query failed. Only if the connection did, the database gave no answer; what it says of a query may
