@@ -3,7 +3,9 @@ package database
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/mysql"
@@ -35,9 +37,13 @@ func question(int) string { return "?" }
 // mostConnections bounds what a flood of requests may open.
 const mostConnections = 8
 
-// Open makes a pool for a database and opens no connection. The error holds nothing of the address.
+// Open makes a pool for a database and opens no connection. The error holds nothing of the address but the path of a file.
 func (k Kind) Open(address string) (*sql.DB, error) {
 	db, err := k.open(address)
+	var file *fs.PathError // such as sslrootcert
+	if errors.As(err, &file) {
+		return nil, fmt.Errorf("the address of the database names a file that cannot be read: %w", file)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database cannot be read; write one such as %s", k.Example)
 	}
