@@ -56,19 +56,22 @@ func TestEqualWork(t *testing.T) {
 		}
 		return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(answer))}, nil
 	})
+	blocks := "user ann {\npassword " + annHash + "\n}\nuser bob {\npassword plain-password\n}"
+	tables := "users sql sqlite " + lite + " {\nquery `SELECT name, password FROM users WHERE name = {user}`\n}"
 	for name, c := range map[string]struct {
 		block string
 		work  int64
 		takes time.Duration
 	}{
-		"user blocks": {"user ann {\npassword " + annHash + "\n}\nuser bob {\npassword plain-password\n}", 1, answerStep},
+		"user blocks": {blocks, 1, answerStep},
 		"users file":  {"users file " + file, 1, answerStep},
 		"users http":  {"users http https://users.example.com/", 1, 2 * answerStep},
-		"users jwt":   {"users jwt {\nsecret " + jwtSecret + "\naudience sms\n}", 0, answerStep},
-		"users sql":   {"users sql sqlite " + lite + " {\nquery `SELECT name, password FROM users WHERE name = {user}`\n}", 1, answerStep},
+		"users jwt":   {"users jwt {\nsecret `" + jwtSecret + "`\naudience sms\n}", 0, answerStep},
+		"users sql":   {tables, 1, answerStep},
+		"two of them": {blocks + "\n" + tables, 2, answerStep},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, strings.ReplaceAll(c.block, jwtSecret, `"`+jwtSecret+`"`)+"\ndefault_region US\nadapter sandbox")
+			s := newSite(t, c.block+"\ndefault_region US\nadapter sandbox")
 			if name == "users http" {
 				s.users.(*users.Service).Transport = service
 			}
@@ -105,9 +108,8 @@ func TestEqualWork(t *testing.T) {
 				costs("wrong password of a user without a hash", credential("bob", "wrong"))
 				costs("unknown user", credential("nobody", "wrong-again"))
 				var wg sync.WaitGroup
-				for i := range 24 {
-					query, began := credential("ann", fmt.Sprint("guess", i)), time.Now()
-					from++
+				for i := range 48 {
+					query, began := credential([]string{"ann", "bob"}[i%2], fmt.Sprint("guess", i)), time.Now()
 					address := fmt.Sprintf("10.1.0.%d", i)
 					wg.Go(func() {
 						if w := s.guess(t, address, query); w.Code != 401 || time.Since(began) != c.takes {
@@ -117,7 +119,10 @@ func TestEqualWork(t *testing.T) {
 				}
 				wg.Wait()
 				costs("wrong password, locked", credential("ann", "wrong-too"))
+				costs("right password without a hash, locked", credential("bob", "plain-password"))
 				costs("right password, locked", credential("ann", "ann-password"))
+				time.Sleep(time.Minute)
+				costs("right password, locked, once more", credential("ann", "ann-password"))
 				if name := s.log.All()[s.log.Len()-1].ContextMap()["claimed_user"]; name != "ann" {
 					t.Errorf("the last one was not of ann, but of %v", name)
 				}

@@ -125,11 +125,12 @@ func (a *account) prove(p Proof) (*User, error) {
 }
 
 // check finds out whether a secret is that of the account, under the name that the app sent. An empty account has none.
-func (k *checker) check(ctx context.Context, entry *account, name, secret string) (*User, error) {
+func (k *checker) check(ctx context.Context, c *Credential, entry *account, name, secret string) (*User, error) {
 	var login digest
+	doubted, decoy := c.doubts(entry.user), k.costliest()
 	if len(entry.hashed) > 0 {
 		login = k.of(aLogin, name, secret)
-		if user, ok := k.verified.Get(login); ok && user == entry.user {
+		if user, ok := k.verified.Get(login); ok && user == entry.user && !doubted {
 			return user, nil
 		}
 	}
@@ -140,11 +141,10 @@ func (k *checker) check(ctx context.Context, entry *account, name, secret string
 	for _, h := range entry.ha1 {
 		right |= h.holds(name, secret)
 	}
-	if right == 1 {
+	switch {
+	case right == 1 && (!doubted || decoy == nil):
 		return entry.user, nil
-	}
-	decoy := k.costliest()
-	if decoy == nil {
+	case decoy == nil:
 		return nil, entry.denied()
 	}
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
@@ -158,13 +158,18 @@ func (k *checker) check(ctx context.Context, entry *account, name, secret string
 	for _, h := range entry.hashed {
 		if compute(h, secret) {
 			k.verified.Put(login, entry.user)
-			return entry.user, nil
+			if right = 1; !doubted {
+				return entry.user, nil
+			}
 		}
 	}
 	if workOf(entry.hashed) < workOf(decoy) {
 		for _, h := range decoy {
 			compute(h, secret)
 		}
+	}
+	if right == 1 {
+		return entry.user, nil
 	}
 	return nil, entry.denied()
 }

@@ -2,6 +2,7 @@ package users
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -122,10 +123,14 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 		secrets = append(secrets, strings.ReplaceAll(secret, " ", "+"))
 	}
 	denied := ErrDenied
+	var doubted *User
 	for _, name := range names {
 		for _, secret := range secrets {
-			user, err := s.try(name, secret)
-			if !errors.Is(err, ErrDenied) {
+			user, err := s.try(&c, name, secret)
+			switch {
+			case err == nil && (doubted != nil || c.doubts(user)):
+				doubted = cmp.Or(doubted, user)
+			case !errors.Is(err, ErrDenied):
 				return user, err
 			}
 			if named := (*DeniedError)(nil); errors.As(err, &named) {
@@ -133,16 +138,20 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 			}
 		}
 	}
+	if doubted != nil {
+		return doubted, nil
+	}
 	return nil, denied
 }
 
 // Unprovable implements Provable: the service compares passwords itself.
 func (s *Service) Unprovable() int { return -1 }
 
-// try answers from memory, or asks. All who ask the same at once share one answer.
-func (s *Service) try(name, secret string) (*User, error) {
+// try answers from memory, or asks. All who ask the same at once share one answer. One that is doubted counts no longer than a
+// denial.
+func (s *Service) try(c *Credential, name, secret string) (*User, error) {
 	key, now := s.Answers.digests.of(aQuestion, name, secret), time.Now()
-	if user := s.remembered(key, now.Add(-s.Keep)); user != nil {
+	if user := s.remembered(key, now.Add(-s.Keep)); user != nil && (!c.doubts(user) || s.remembered(key, now.Add(-keepDenied)) != nil) {
 		return user, nil
 	}
 	if d, ok := s.Answers.denied.Get(key); ok && now.Before(d.until) {

@@ -93,11 +93,7 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if c.Proof != nil {
 		return entry.prove(c.Proof)
 	}
-	user, err := s.check(ctx, entry, name, secret)
-	if errors.Is(err, ErrDenied) && strings.Contains(secret, " ") {
-		return s.check(ctx, entry, name, strings.ReplaceAll(secret, " ", "+"))
-	}
-	return user, err
+	return c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret) })
 }
 
 // Find implements Finder.
