@@ -164,7 +164,7 @@ type Handler struct {
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
 	deliverer *delivery.Deliverer
-	taken     []func() error // releases what this handler shares with others
+	taken     taken // what this handler shares with others
 	phrases   *phrases
 	hinted    *recent.Table[string, *atomic.Uint32] // which hints were logged already, a bit each, by the user's name
 	logger    *zap.Logger
@@ -372,15 +372,15 @@ func (h *Handler) provisionLockout() error {
 	default:
 		settings = lockout.Settings{Count: l.Count, Window: time.Duration(l.Window)}
 	}
-	h.guard = take(h, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
+	h.guard = take(&h.taken, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
 	return nil
 }
 
 func (h *Handler) provisionCounters(caddy.Context) error {
 	payer := h.deliverer.Routes[0].Adapter.Payer()
-	h.counters = take(h, counters, payer, limit.NewCounters)
+	h.counters = take(&h.taken, counters, payer, limit.NewCounters)
 	if !h.BurstsOff {
-		h.watch = take(h, watches, payer, burst.NewWatch)
+		h.watch = take(&h.taken, watches, payer, burst.NewWatch)
 	}
 	return nil
 }
@@ -428,7 +428,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		names = append(names, adapter.Name)
 		route := delivery.Route{Adapter: adapter, Transport: transport, Weight: a.Weight}
 		if adapter.NeedsToken() {
-			route.Tokens = take(h, tokens, adapter.Account(), delivery.NewTokens)
+			route.Tokens = take(&h.taken, tokens, adapter.Account(), delivery.NewTokens)
 		}
 		h.deliverer.Routes = append(h.deliverer.Routes, route)
 	}
@@ -457,13 +457,7 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 }
 
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
-func (h *Handler) Cleanup() (err error) {
-	for _, release := range h.taken {
-		err = errors.Join(err, release())
-	}
-	h.taken = nil
-	return err
-}
+func (h *Handler) Cleanup() error { return h.taken.release() }
 
 // keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
 // load, too few of them cost a TLS handshake for each message.

@@ -169,12 +169,17 @@ func (x *exchange) inFront() string {
 	return name
 }
 
+// doubted reports whether a user is locked for whoever sends this.
+func (x *exchange) doubted(user string) bool {
+	return x.guard != nil && x.guard.Doubts(x.network(), user, time.Now())
+}
+
 // errStale says that an answer is right, but to a challenge that is too old.
 var errStale = errors.New("stale")
 
 // identify finds the user by what the app sent. An answer to a challenge comes before a password.
 func (x *exchange) identify(answered bool) (*users.User, error) {
-	c := users.Credential{User: x.request.User, Secret: x.request.Secret}
+	c := users.Credential{User: x.request.User, Secret: x.request.Secret, Doubted: x.doubted}
 	if !answered {
 		return x.users.Authenticate(x.r.Context(), c)
 	}

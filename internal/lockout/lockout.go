@@ -146,17 +146,30 @@ func (g *Guard) failedFrom(from netip.Prefix, now time.Time) {
 func (g *Guard) Admit(from netip.Prefix, user string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.doubts(from, user, now) {
+		return false
+	}
 	here := place{user, from}
-	seen, ok := g.known.Get(here)
-	own := ok && now.Sub(seen) < trust
-	if n, ok := g.networks.Get(from); ok && now.Before(n.until) && !own {
-		return false
-	}
-	if f, ok := g.users.Get(user); ok && !own && f.tooMany(now, userCount, userWindow) {
-		return false
-	}
-	if !own || now.Sub(seen) > time.Minute {
+	if seen, ok := g.known.Get(here); !ok || now.Sub(seen) > time.Minute {
 		g.known.Put(here, now)
 	}
 	return true
+}
+
+// Doubts reports whether Admit would refuse, and notes nothing.
+func (g *Guard) Doubts(from netip.Prefix, user string, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doubts(from, user, now)
+}
+
+func (g *Guard) doubts(from netip.Prefix, user string, now time.Time) bool {
+	if seen, ok := g.known.Get(place{user, from}); ok && now.Sub(seen) < trust {
+		return false
+	}
+	if n, ok := g.networks.Get(from); ok && now.Before(n.until) {
+		return true
+	}
+	f, ok := g.users.Get(user)
+	return ok && f.tooMany(now, userCount, userWindow)
 }

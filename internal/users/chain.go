@@ -1,6 +1,7 @@
 package users
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
@@ -8,17 +9,25 @@ import (
 // Chain asks several in turn. What one cannot answer at all is not asked of the next: he may be denied there for a reason.
 type Chain []Users
 
-// Authenticate implements Users. A wrong credential is tried by all, so that it takes the same work whoever knows the name.
+// Authenticate implements Users. A credential that is wrong or doubted is tried by all, so that it takes the same work whoever
+// knows the name.
 func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, error) {
 	denied := ErrDenied
+	var doubted *User
 	for _, u := range c {
 		user, err := u.Authenticate(ctx, credential)
-		if err == nil || !errors.Is(err, ErrDenied) {
+		switch {
+		case err == nil && (doubted != nil || credential.doubts(user)):
+			doubted = cmp.Or(doubted, user)
+		case err == nil || !errors.Is(err, ErrDenied):
 			return user, err
 		}
 		if named := (*DeniedError)(nil); errors.As(err, &named) {
 			denied = err
 		}
+	}
+	if doubted != nil {
+		return doubted, nil
 	}
 	return nil, denied
 }
