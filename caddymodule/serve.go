@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/burst"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
@@ -44,6 +45,8 @@ type exchange struct {
 	message sms.Message
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
+	held     *journal.Journal // until the reply is written
+	turn     *journal.Turn
 	outcome  sms.Receipt
 	replied  replied
 }
@@ -66,6 +69,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	x := &exchange{Handler: h, w: w, r: r, request: &unread}
 	x.message.Received, x.message.ID = time.Now(), newID()
 	x.message.Reference = x.message.ID[:8]
+	defer x.release()
 	defer x.rescue()
 	x.reply(x.receipt())
 	return nil
@@ -215,8 +219,7 @@ func (x *exchange) classify() (err error) {
 	return err
 }
 
-// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there, and
-// so much.
+// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there.
 func (x *exchange) admit() error {
 	if x.kind != sendmessage.Text {
 		return nil
@@ -255,7 +258,7 @@ func (x *exchange) admit() error {
 	if refusal := policy.Check(m.To, m.From, region); refusal != nil {
 		return refusal
 	}
-	return x.count()
+	return nil
 }
 
 // region is the country of numbers without one.
@@ -313,8 +316,39 @@ func (x *exchange) seeBurst(country string, now time.Time) error {
 	return refusal
 }
 
+// deliver sends the message, unless it came before: then it is not counted either.
 func (x *exchange) deliver() sms.Receipt {
-	return x.deliverer.Deliver(x.r.Context(), &x.message)
+	receipt, err := x.claim()
+	if err != nil {
+		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway), Detail: err.Error()}
+	}
+	if !x.turn.Mine() {
+		return receipt
+	}
+	if err := x.count(); err != nil {
+		receipt = refused(err)
+		x.turn.Abandon(receipt)
+		return receipt
+	}
+	receipt = x.deliverer.Deliver(x.r.Context(), &x.message, x.turn)
+	x.turn.End(receipt)
+	return receipt
+}
+
+// claim writes down that the message is about to be sent, or finds out what became of it when it came before.
+func (x *exchange) claim() (receipt sms.Receipt, err error) {
+	if x.held, err = x.journal.hold(); err != nil {
+		return receipt, err
+	}
+	x.turn, receipt, err = x.held.Begin(x.r.Context(), x.deliverer.End(&x.message), &x.message, x.window)
+	return receipt, err
+}
+
+// release ends the use of the journal.
+func (x *exchange) release() {
+	if x.held != nil {
+		x.held.Release()
+	}
 }
 
 func refused(err error) sms.Receipt {
@@ -350,7 +384,23 @@ func (x *exchange) reply(r sms.Receipt) {
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
+	if err == nil {
+		err = x.r.Context().Err()
+	}
+	x.tick(err == nil)
 	x.report(r, err == nil)
+}
+
+// patience is for how long apps wait for an answer for sure.
+const patience = 20 * time.Second
+
+// tick writes down that the phone has the answer, if it has.
+func (x *exchange) tick(delivered bool) {
+	if x.turn == nil || !delivered || time.Since(x.message.Received) > patience {
+		return
+	}
+	_ = http.NewResponseController(x.w).Flush() // the phone does not wait for the journal
+	x.turn.Reached()
 }
 
 // challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.
@@ -483,6 +533,9 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if r.Attempts != 0 {
 		fields = append(fields, zap.Int("attempts", r.Attempts))
 	}
+	if r.Repeat {
+		fields = append(fields, zap.Bool("repeat", true))
+	}
 	if !delivered {
 		fields = append(fields, zap.Bool("phone_gone", true))
 	}
@@ -503,6 +556,7 @@ func (x *exchange) rescue() {
 		return
 	}
 	if p == http.ErrAbortHandler {
+		x.settle(sms.Receipt{Refusal: sms.Refuse(sms.Unknown)})
 		panic(p)
 	}
 	what := fmt.Sprintf("%T", p) // a panic's own words may be anything, so only the runtime's are told
@@ -520,7 +574,15 @@ func (x *exchange) rescue() {
 	if x.message.Begun {
 		r = sms.Receipt{Refusal: sms.Refuse(sms.Unknown)}
 	}
+	x.settle(r)
 	x.reply(r)
+}
+
+// settle writes down what became of the message, if nobody has.
+func (x *exchange) settle(r sms.Receipt) {
+	if x.turn != nil && x.turn.Mine() && !x.turn.Ended() {
+		x.turn.End(r)
+	}
 }
 
 // hints are what an app's settings can lack, with the advice for the operator.

@@ -17,8 +17,11 @@ var (
 	// watches hold whom users text, by who pays for it.
 	watches = caddy.NewUsagePool()
 
-	// tokens holds the tokens of providers, by their account.
-	tokens = caddy.NewUsagePool()
+	// accounts hold what is known of providers' accounts.
+	accounts = caddy.NewUsagePool()
+
+	// sharedJournals holds the journals, by a digest of their address.
+	sharedJournals = caddy.NewUsagePool()
 
 	// answers hold what services said of users, by their address and the headers they get.
 	answers = caddy.NewUsagePool()

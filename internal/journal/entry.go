@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
@@ -65,16 +64,11 @@ func (e *Entry) Receipt() sms.Receipt {
 	case e.State == Refused && !e.Partial():
 		r.Outcome, r.Refusal = sms.Refused, sms.Refuse(e.Cause)
 	case len(e.IDs) > 0:
-		r.Refusal = Partly(len(e.IDs), e.Parts)
+		r.Refusal = sms.PartlySent(len(e.IDs), e.Parts)
 	default:
 		r.Refusal = sms.Refuse(sms.Unknown)
 	}
 	return r
-}
-
-// Partly is the refusal of a message of which some parts went out, and the others may have.
-func Partly(sent, parts int) *sms.Refusal {
-	return sms.RefuseAs(sms.Unknown, sms.Partly, "sent", strconv.Itoa(sent), "parts", strconv.Itoa(parts))
 }
 
 // end is the end of an attempt to send the message.

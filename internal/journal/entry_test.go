@@ -58,13 +58,13 @@ func TestReceipt(t *testing.T) {
 			Entry{State: Unknown, Adapter: "a"}, sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Adapter: "a", Repeat: true},
 		},
 		"unknown in the middle": {
-			Entry{State: Unknown, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: Partly(1, 3), Parts: 3, Repeat: true},
+			Entry{State: Unknown, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
 		},
 		"refused": {
 			Entry{State: Refused, Cause: sms.NoCredit}, sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Repeat: true},
 		},
 		"refused in the middle": {
-			Entry{State: Refused, Cause: sms.NoCredit, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: Partly(1, 3), Parts: 3, Repeat: true},
+			Entry{State: Refused, Cause: sms.NoCredit, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
 		},
 	} {
 		if diff := cmp.Diff(c.want, c.entry.Receipt()); diff != "" {

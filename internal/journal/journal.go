@@ -37,10 +37,9 @@ type Journal struct {
 	flight  map[Key]*Turn
 	renewed time.Time // the last time that the lease was
 
-	end     chan struct{} // of the tending
+	end     chan struct{} // of the tending, nil if nobody else may tend the store
 	tended  sync.WaitGroup
 	holders int // its users, messages on their way among them
-	closed  chan struct{}
 }
 
 // Open begins to use a store. lost is told of messages that were lost with their process, failed of errors of the store
@@ -48,12 +47,15 @@ type Journal struct {
 func Open(store Store, lost func(Entry), failed func(error)) (*Journal, error) {
 	j := &Journal{
 		store: store, owner: uuid.NewString(), lost: lost, failed: failed,
-		flight: make(map[Key]*Turn), holders: 1, end: make(chan struct{}), closed: make(chan struct{}),
+		flight: make(map[Key]*Turn), holders: 1,
 	}
 	if err := j.tend(); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	j.tended.Go(j.tendOn)
+	if _, alone := store.(*Memory); !alone {
+		j.end = make(chan struct{})
+		j.tended.Go(j.tendOn)
+	}
 	return j, nil
 }
 
@@ -119,16 +121,14 @@ func (j *Journal) Release() {
 	if !last {
 		return
 	}
-	close(j.end)
-	j.tended.Wait()
+	if j.end != nil {
+		close(j.end)
+		j.tended.Wait()
+	}
 	if err := errors.Join(j.tend(), j.store.Leave(j.owner), j.store.Close()); err != nil {
 		j.failed(err)
 	}
-	close(j.closed)
 }
-
-// Closed is closed when the journal is.
-func (j *Journal) Closed() <-chan struct{} { return j.closed }
 
 // Turn is a message's way through the journal.
 type Turn struct {
@@ -143,6 +143,7 @@ type Turn struct {
 	before    Entry
 	entry     Entry
 	reached   bool
+	ended     bool
 	unwritten Change     // what could not be written down
 	late      sync.Mutex // held while it is
 	receipt   sms.Receipt
@@ -193,7 +194,7 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 		return t, unanswered("the first of the same messages has no answer yet"), nil
 	}
 	j.flight[t.key] = t
-	fresh := time.Since(j.renewed) < 2*Renewal
+	fresh := j.end == nil || time.Since(j.renewed) < 2*Renewal
 	j.mu.Unlock()
 	return t.claim(ctx, deadline, fresh)
 }
@@ -297,7 +298,7 @@ func (t *Turn) leave(r sms.Receipt) {
 }
 
 func (t *Turn) tell(r sms.Receipt) {
-	t.receipt = r
+	t.receipt, t.ended = r, true
 	if t.done != nil {
 		close(t.done)
 		t.done = nil
@@ -306,6 +307,13 @@ func (t *Turn) tell(r sms.Receipt) {
 
 // Mine reports whether the message is to be sent.
 func (t *Turn) Mine() bool { return t.mine }
+
+// Ended reports whether it is settled what became of the message.
+func (t *Turn) Ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended
+}
 
 // Sent says how much of the message went out before, and by which adapter: the number of parts, all and those that were
 // accepted. The rest can only be sent in the same parts.
@@ -371,7 +379,7 @@ func stateOf(r sms.Receipt, sent int) State {
 func (t *Turn) Reached() {
 	t.mu.Lock()
 	t.reached = true
-	later := t.unwritten != nil || t.entry.Named || t.entry.State != Accepted
+	later := t.unwritten != nil || t.entry.State != Accepted
 	t.mu.Unlock()
 	if later {
 		return

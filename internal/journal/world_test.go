@@ -111,6 +111,7 @@ func (s *shelf) Close() error       { return nil }
 type world struct {
 	*shelf
 	judging   sync.Mutex
+	window    time.Duration
 	wrong     string
 	processes []*process
 	texts     []*text
@@ -149,10 +150,7 @@ const (
 )
 
 // budget is for how long a message is on its way at most.
-const (
-	window = 30 * time.Second
-	budget = 20 * time.Second
-)
+const budget = 20 * time.Second
 
 func (w *world) message(x *text) *sms.Message {
 	w.count++
@@ -188,7 +186,7 @@ func (p *process) kill() {
 func (w *world) tap(x *text, p *process) {
 	m := w.message(x)
 	go func() {
-		turn, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, window)
+		turn, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, w.window)
 		w.judging.Lock()
 		defer w.judging.Unlock()
 		switch {
@@ -232,7 +230,7 @@ func (w *world) judgeClaim(x *text, p *process, turn *Turn) {
 			case s.ended.IsZero():
 				w.judge("%s is sent twice at the same time", x.name)
 			case s.reached && !x.named:
-			case x.named && now.Before(s.began.Add(Retention)), !x.named && now.Before(s.ended.Add(window)):
+			case x.named && now.Before(s.began.Add(Retention)), !x.named && now.Before(s.ended.Add(w.window)):
 				w.judge("part %d of %s is sent again %v after it may have gone out", part, x.name, now.Sub(s.ended))
 			}
 		}
@@ -295,7 +293,7 @@ func (w *world) answer(s *sending, x *text, told fate, reached bool) {
 	case tookNot:
 		r := sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "provider"}
 		if before > 0 {
-			r = sms.Receipt{Refusal: Partly(before, x.parts), Adapter: "provider", Parts: x.parts, Resumable: true}
+			r = sms.Receipt{Refusal: sms.PartlySent(before, x.parts), Adapter: "provider", Parts: x.parts, Resumable: true}
 		}
 		s.turn.End(r)
 	default:
@@ -346,7 +344,7 @@ func bubble(t *testing.T, f func()) {
 // twice, repeats are told the truth, and all can be sent in the end.
 func TestWorld(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{shelf: newShelf()}
+		w := &world{shelf: newShelf(), window: rapid.SampledFrom([]time.Duration{5 * time.Second, 30 * time.Second}).Draw(rt, "window")}
 		bubble(t, func() {
 			for i := range 4 {
 				parts := 1 + i/2
@@ -417,7 +415,7 @@ func TestWorld(t *testing.T) {
 			}
 			time.Sleep(Retention + time.Minute)
 			for _, x := range w.texts {
-				turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), window)
+				turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), w.window)
 				if err != nil || !turn.Mine() {
 					w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
 				}

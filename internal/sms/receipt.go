@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -151,6 +152,11 @@ func Refuse(c Cause) *Refusal { return &Refusal{Cause: c} }
 // RefuseAs makes a refusal of ours with one of the more exact sentences; values are name and value in turn.
 func RefuseAs(c Cause, v Variant, values ...string) *Refusal {
 	return &Refusal{Cause: c, Variant: v, Values: values}
+}
+
+// PartlySent is the refusal of a message of which some parts went out, and the others may have.
+func PartlySent(sent, parts int) *Refusal {
+	return RefuseAs(Unknown, Partly, "sent", strconv.Itoa(sent), "parts", strconv.Itoa(parts))
 }
 
 // Error describes the refusal to the operator. It holds no text of the app's user and no secret.
