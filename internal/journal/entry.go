@@ -31,22 +31,22 @@ func (s State) String() string { return stateNames[s] }
 type Entry struct {
 	// ID is the message's, Reference what its user can read out.
 	ID, Reference string
-	State         State
 	// Owner is the process that is sending it, if it is pending.
 	Owner string
-	// Named tells that the app gave it an id of its own.
-	Named bool
 	// Window is for how long a repeat is recognised after the end, if it is not.
 	Window time.Duration
 	// Begun is when it was last begun, Until when repeats are recognised no more.
 	Begun, Until time.Time
 	// Adapter is the last one that it was sent by.
 	Adapter string
-	// Cause is why it was not accepted.
-	Cause sms.Cause
 	// Parts is in how many it is sent, and IDs are the provider's ids of those that were accepted.
 	Parts int
 	IDs   []string
+	State State
+	// Named tells that the app gave it an id of its own.
+	Named bool
+	// Cause is why it was not accepted.
+	Cause sms.Cause
 }
 
 // Partial reports whether some parts went out, and it is certain that the others did not.

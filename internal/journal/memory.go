@@ -22,7 +22,7 @@ type Memory struct {
 
 type begun struct {
 	key Key
-	at  time.Time
+	at  int64 // Unix time in nanoseconds
 }
 
 // NewMemory makes a store that remembers nothing.
@@ -43,7 +43,7 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 		e = new(Entry)
 		if change.Apply(e, now) {
 			m.entries[key] = e
-			m.order = append(m.order, begun{key, e.Begun})
+			m.order = append(m.order, begun{key, e.Begun.UnixNano()})
 			m.forget(now)
 		}
 		return nil
@@ -54,7 +54,7 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	case e.State == None:
 		delete(m.entries, key)
 	case !e.Begun.Equal(before):
-		m.order = append(m.order, begun{key, e.Begun})
+		m.order = append(m.order, begun{key, e.Begun.UnixNano()})
 	}
 	return nil
 }
@@ -64,8 +64,8 @@ func (m *Memory) forget(now time.Time) {
 	for looked := len(m.order) - m.first; looked > 0; looked-- {
 		oldest := m.order[m.first]
 		e := m.entries[oldest.key]
-		is := e != nil && e.Begun.Equal(oldest.at)
-		if is && len(m.entries) <= Remembered && now.Sub(oldest.at) < Retention {
+		is := e != nil && e.Begun.UnixNano() == oldest.at
+		if is && len(m.entries) <= Remembered && now.UnixNano()-oldest.at < int64(Retention) {
 			break
 		}
 		m.first++
@@ -76,7 +76,7 @@ func (m *Memory) forget(now time.Time) {
 			delete(m.entries, oldest.key)
 		}
 	}
-	if m.first > len(m.order)/2 {
+	if m.first > len(m.order)/4 {
 		m.order = m.order[:copy(m.order, m.order[m.first:])]
 		m.first = 0
 	}
