@@ -1,33 +1,39 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/common/expfmt"
 )
+
+// admin asks the admin endpoint.
+func admin(t *testing.T, method, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	for _, route := range new(adminAPI).Routes() {
+		if route.Pattern != path && (!strings.HasSuffix(route.Pattern, "/") || !strings.HasPrefix(path, route.Pattern)) {
+			continue
+		}
+		err := route.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if api := (caddy.APIError{}); errors.As(err, &api) {
+			return api.HTTPStatus, ""
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return w.Code, strings.TrimSpace(w.Body.String())
+	}
+	return http.StatusNotFound, ""
+}
 
 // Paused by the admin endpoint, nothing is sent and apps are told so, also of sites that are loaded meanwhile.
 func TestPause(t *testing.T) {
-	admin := func(method, path string) (int, string) {
-		w := httptest.NewRecorder()
-		for _, route := range new(adminAPI).Routes() {
-			if route.Pattern != path {
-				continue
-			}
-			err := route.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
-			if api := (caddy.APIError{}); errors.As(err, &api) {
-				return api.HTTPStatus, ""
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			return w.Code, strings.TrimSpace(w.Body.String())
-		}
-		return http.StatusNotFound, ""
-	}
 	defer paused.Store(false)
 	p := newProvider(t)
 	p.say(201, `{"sid":"SM1"}`)
@@ -39,15 +45,13 @@ func TestPause(t *testing.T) {
 		state        string
 		sends        int
 	}{
-		{"GET", "/acrobits-sms/", 200, `{"paused":false}`, 200},
-		{"GET", "/acrobits-sms/pause", 405, "", 200},
-		{"POST", "/acrobits-sms/", 405, "", 200},
-		{"POST", "/acrobits-sms/pause", 200, `{"paused":true}`, 429},
-		{"POST", "/acrobits-sms/pause", 200, `{"paused":true}`, 429},
-		{"GET", "/acrobits-sms/", 200, `{"paused":true}`, 429},
-		{"POST", "/acrobits-sms/resume", 200, `{"paused":false}`, 200},
+		{"GET", "/acrobits_sms/pause", 405, "", 200},
+		{"POST", "/acrobits_sms/status", 405, "", 200},
+		{"POST", "/acrobits_sms/pause", 200, `{"paused":true}`, 429},
+		{"POST", "/acrobits_sms/pause", 200, `{"paused":true}`, 429},
+		{"POST", "/acrobits_sms/resume", 200, `{"paused":false}`, 200},
 	} {
-		status, state := admin(step.method, step.path)
+		status, state := admin(t, step.method, step.path)
 		if status != step.status || state != step.state {
 			t.Errorf("%s %s: %d %s", step.method, step.path, status, state)
 		}
@@ -65,4 +69,110 @@ func TestPause(t *testing.T) {
 			t.Errorf("after %s %s: %d messages went out", step.method, step.path, sent)
 		}
 	}
+}
+
+// The admin endpoint, metrics and events tell what became of messages, and nothing of what was written to whom.
+func TestStatus(t *testing.T) {
+	tapping(t, "", func(s *site, p *counting) {
+		subscribe(t, s)
+		for _, v := range []interface{ Reset() }{measuredMessages, measuredRepeats, measuredSegments} {
+			v.Reset() // other tests have been here
+		}
+		p.status = 402
+		s.tap(t, named)
+		p.status = 0
+		s.tap(t, named)
+		s.tap(t, named)
+		p.status = 500
+		s.tap(t, otherName)
+		paused.Store(true)
+		s.tap(t, ok)
+		paused.Store(false)
+		events := s.events()
+		_, body := admin(t, "GET", "/acrobits_sms/status")
+		for _, want := range []string{
+			`"paused":false`, `"name":"own"`, `"breaker":"closed"`, `"last_failure":"unknown"`, `"kind":"memory","remembered":2,"on_their_way":0`,
+		} {
+			if !strings.Contains(body, want) {
+				t.Errorf("no %s in %s", want, body)
+			}
+		}
+		_, accepted := admin(t, "GET", "/acrobits_sms/messages/"+fmt.Sprint(events[0]["reference"]))
+		_, unknown := admin(t, "GET", "/acrobits_sms/messages/"+fmt.Sprint(events[3]["reference"]))
+		if !strings.Contains(accepted, `"state":"accepted"`) || !strings.Contains(accepted, `"sms_ids":["sms-1"]`) ||
+			!strings.Contains(unknown, `"state":"unknown"`) || !strings.Contains(unknown, `"cause":"unknown"`) {
+			t.Errorf("messages:\n%s\n%s", accepted, unknown)
+		}
+		if status, _ := admin(t, "GET", "/acrobits_sms/messages/nothing"); status != 404 {
+			t.Errorf("a reference of nothing: %d", status)
+		}
+		text := scrape(t, s)
+		for _, want := range []string{
+			`caddy_acrobits_sms_messages_total{adapter="own",cause="no_credit",outcome="refused"} 1`,
+			`caddy_acrobits_sms_messages_total{adapter="own",cause="none",outcome="accepted"} 1`,
+			`caddy_acrobits_sms_messages_total{adapter="own",cause="unknown",outcome="unknown"} 1`,
+			`caddy_acrobits_sms_messages_total{adapter="",cause="held",outcome="refused"} 1`,
+			`caddy_acrobits_sms_repeats_total{outcome="accepted"} 1`,
+			`caddy_acrobits_sms_segments_total{adapter="own"} 1`,
+			`caddy_acrobits_sms_attempt_duration_seconds_count{adapter="own",outcome="refused"} `,
+			`caddy_acrobits_sms_breaker_open{adapter="own"} 0`,
+			`caddy_acrobits_sms_queue_length{adapter="own"} 0`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("no %s in\n%s", want, text)
+			}
+		}
+		if got, want := strings.Join(subscribed, " "), "sms_refused sms_accepted sms_accepted sms_unknown sms_held"; got != want {
+			t.Errorf("events %s, want %s", got, want)
+		}
+		for _, everything := range []string{body, accepted, unknown, text, fmt.Sprint(subscribedData)} {
+			for _, private := range []string{"1231234", "12345678", "body", "password"} {
+				if strings.Contains(everything, private) {
+					t.Errorf("%q stands in %s", private, everything)
+				}
+			}
+		}
+	})
+}
+
+var (
+	subscribed     []string
+	subscribedData []map[string]any
+)
+
+// subscribe collects the events of a site.
+func subscribe(t *testing.T, s *site) {
+	t.Helper()
+	subscribed, subscribedData = nil, nil
+	for _, name := range []string{acceptedEvent, refusedEvent, heldEvent, unknownEvent, lostEvent} {
+		if err := s.Handler.events.On(name, eventHandler{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+type eventHandler struct{}
+
+func (eventHandler) Handle(_ context.Context, e caddy.Event) error {
+	subscribed, subscribedData = append(subscribed, e.Name()), append(subscribedData, e.Data)
+	return nil
+}
+
+// scrape reads the metrics as Prometheus would.
+func scrape(t *testing.T, s *site) string {
+	t.Helper()
+	families, err := s.ctx.GetMetricsRegistry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "caddy_acrobits_sms_") {
+			continue
+		}
+		if _, err := expfmt.MetricFamilyToText(&out, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.String()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
@@ -170,6 +171,8 @@ type Handler struct {
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
 	journal   *sharedJournal
+	events    *caddyevents.App
+	ctx       caddy.Context // for events
 	window    time.Duration
 	deliverer *delivery.Deliverer
 	taken     taken // what this handler shares with others
@@ -191,12 +194,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionJournal, h.provisionCounters,
+		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
+	handlers.Store(h, nil)
 	return nil
 }
 
@@ -488,7 +492,10 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 }
 
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
-func (h *Handler) Cleanup() error { return h.taken.release() }
+func (h *Handler) Cleanup() error {
+	handlers.Delete(h)
+	return h.taken.release()
+}
 
 // keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
 // load, too few of them cost a TLS handshake for each message.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,6 +20,8 @@ func init() {
 
 // journals is a module that says where messages are kept.
 type journals interface {
+	// kind is the name of what it is kept in.
+	kind() string
 	// address tells the stores apart. It may be secret.
 	address() string
 	// open begins to use the store.
@@ -43,6 +46,7 @@ func (*MemoryJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return none(d)
 }
 
+func (*MemoryJournal) kind() string                 { return "memory" }
 func (*MemoryJournal) address() string              { return "memory" }
 func (*MemoryJournal) open() (journal.Store, error) { return journal.NewMemory(), nil }
 func (*MemoryJournal) comesLater() bool             { return false }
@@ -56,6 +60,26 @@ type sharedJournal struct {
 	err    error     // why it could not be opened
 	retry  time.Time // when that is tried again
 	closed bool
+}
+
+// failed is when something could not be written down, in nanoseconds of Unix time, 0 if all could.
+var failed atomic.Int64
+
+func (s *sharedJournal) status() journalStatus {
+	status := journalStatus{Kind: s.kind()}
+	if at := failed.Load(); at != 0 {
+		when := time.Unix(0, at)
+		status.LastFailed = &when
+	}
+	j, err := s.hold()
+	if err == nil {
+		defer j.Release()
+		status.Remembered, status.OnTheirWay, err = j.Size()
+	}
+	if err != nil {
+		status.Error = err.Error()
+	}
+	return status
 }
 
 // retryAfter is how long a store that could not be opened is left alone.
@@ -126,11 +150,15 @@ func (s *sharedJournal) Destruct() error {
 
 // lost tells the operator of a message whose process has ended.
 func lost(e journal.Entry) {
+	measuredLost.Inc()
 	journalLogger().Error("a message may have been sent when its process ended; it is not sent again by itself",
 		zap.String("reference", e.Reference), zap.Time("begun", e.Begun), zap.Strings("sms_ids", e.IDs))
+	emitLost(e)
 }
 
 func away(err error) {
+	measuredJournalErrors.Inc()
+	failed.Store(time.Now().UnixNano())
 	journalLogger().Error("the journal cannot be written", zap.Error(err))
 }
 

@@ -34,7 +34,7 @@ var advice = map[sms.Cause]string{
 	sms.TooLong:               "The user shortens the text; another adapter may take longer ones.",
 	sms.UnsupportedContent:    "Only text is sent. If it was one, correct the content type in the app's settings.",
 	sms.Limited:               "The user waits: too many passwords are being checked.",
-	sms.Held:                  "`curl -X POST localhost:2019/acrobits-sms/resume`.",
+	sms.Held:                  "`curl -X POST localhost:2019/acrobits_sms/resume`.",
 	sms.NoCredit:              "Top up the account at the provider.",
 	sms.SenderUnregistered:    "Register the number at the provider (10DLC, sender ID), or correct `from`.",
 	sms.Rejected:              "Find the reference in the log; the provider's words stand there.",

@@ -45,6 +45,7 @@ type exchange struct {
 	message sms.Message
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
+	segments int
 	held     *journal.Journal // until the reply is written
 	turn     *journal.Turn
 	outcome  sms.Receipt
@@ -270,6 +271,7 @@ func (x *exchange) count() error {
 		return sms.Refuse(sms.Held)
 	}
 	m, now := &x.message, time.Now()
+	x.segments = text.Segments(m.Body.Reveal())
 	country := destination.Country(m.To, x.region())
 	if refusal := x.seeBurst(country, now); refusal != nil {
 		return refusal
@@ -282,14 +284,14 @@ func (x *exchange) count() error {
 		return nil
 	}
 	over := x.counters.Take(limits, limit.Use{
-		User: m.User, Sender: m.From.Value, Country: country, Segments: text.Segments(m.Body.Reveal()),
+		User: m.User, Sender: m.From.Value, Country: country, Segments: x.segments,
 	}, now)
 	if over == nil {
 		return nil
 	}
 	x.exceeded = over.Rule.String()
 	if over.Wait == 0 {
-		return sms.RefuseAs(sms.TooLong, sms.TextTooLong, "length", strconv.Itoa(text.Segments(m.Body.Reveal())), "unit", "segments", "limit", strconv.Itoa(over.Rule.Most))
+		return sms.RefuseAs(sms.TooLong, sms.TextTooLong, "length", strconv.Itoa(x.segments), "unit", "segments", "limit", strconv.Itoa(over.Rule.Most))
 	}
 	refusal := sms.RefuseAs(sms.Limited, sms.OverLimit, "minutes", strconv.Itoa(int((over.Wait+time.Minute-1)/time.Minute)))
 	refusal.RetryAfter = over.Wait
@@ -389,6 +391,8 @@ func (x *exchange) reply(r sms.Receipt) {
 	}
 	x.tick(err == nil)
 	x.report(r, err == nil)
+	x.measure(r)
+	x.emit(r)
 }
 
 // patience is for how long apps wait for an answer for sure.

@@ -88,9 +88,12 @@ func (a *Account) note(c sms.Cause) {
 	a.last, a.failed = c, time.Now()
 }
 
+// Closed is the breaker's state of an account that does not rest.
+const Closed = "closed"
+
 // Status is what can be told of an account.
 type Status struct {
-	// Breaker is closed, open while the account rests, or half-open.
+	// Breaker is Closed, open while the account rests, or half-open while one message tries.
 	Breaker string `json:"breaker"`
 	// Running and Waiting are the requests on their way and before their turn.
 	Running int `json:"running"`
@@ -107,7 +110,8 @@ func (a *Account) Status() Status {
 	s := Status{Breaker: a.breaker.State().String()}
 	s.Running, s.Waiting = a.turnstile.Load()
 	if !a.failed.IsZero() {
-		s.LastFailure, s.LastFailed = a.last.String(), &a.failed
+		failed := a.failed
+		s.LastFailure, s.LastFailed = a.last.String(), &failed
 	}
 	return s
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // attempt makes one request for a part of a message.
-func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, part *sms.Message, token sms.Hidden) sms.Receipt {
+func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, part *sms.Message, token sms.Hidden) (r sms.Receipt) {
 	ctx, cancel := context.WithDeadline(ctx, d.until(end))
 	defer cancel()
 	way := progress{stop: cancel}
@@ -31,16 +31,19 @@ func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, 
 	}
 	x.Request.Header["Accept-Encoding"] = acceptGzip
 	m.Begun = true
+	if route.Took != nil {
+		defer func(began time.Time) { route.Took(r.Outcome, time.Since(began)) }(time.Now())
+	}
 	reply, err := route.Transport.RoundTrip(x.Request)
 	if err != nil {
-		r := d.failed(err, &way)
+		r = d.failed(err, &way)
 		r.Adapter, r.Attempts = route.Adapter.Name, 1
 		return r
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	body, whole := readReply(reply, *buf)
-	r := x.Read(reply.StatusCode, reply.Header, body, whole)
+	r = x.Read(reply.StatusCode, reply.Header, body, whole)
 	*buf = body
 	r.Attempts = 1
 	return r

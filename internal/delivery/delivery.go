@@ -36,6 +36,8 @@ type Route struct {
 	Account *Account
 	// Bars says why a message may not take this route, NoCause if it may; nil if all may.
 	Bars func(*sms.Message) sms.Cause
+	// Took is told what each request came to, and how long it took; nil if nobody asks.
+	Took func(sms.Outcome, time.Duration)
 	// Weight is how often this route is the first among neighbours that have one too; 0 keeps its place.
 	Weight int
 }

@@ -15,6 +15,7 @@ const (
 	OutcomeUnknown Outcome = iota
 	Accepted
 	Refused
+	Outcomes // how many there are
 )
 
 // String returns the outcome's name as logs write it.
