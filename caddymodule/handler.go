@@ -140,7 +140,7 @@ type Handler struct {
 	// Legacy adds `error` and `description` to the replies, which older apps read.
 	Legacy bool `json:"legacy,omitempty"`
 
-	// MaxSize limits the query and the body of a request, each, in bytes. Default: 262144.
+	// MaxSize limits the query and the body of a request, each, in bytes. Default: 262144, at most 16777216.
 	MaxSize int64 `json:"max_size,omitempty"`
 
 	// AccessLog keeps requests whose URL holds parameters in the access log. Such a URL holds a password, so without
@@ -198,8 +198,8 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 		return fmt.Errorf("param: %w", err)
 	}
 	h.decoder = &sendmessage.Decoder{Names: names, MaxSize: h.MaxSize}
-	if h.MaxSize < 0 {
-		return errors.New("max_size is a number of bytes")
+	if h.MaxSize < 0 || h.MaxSize > sendmessage.LargestMaxSize {
+		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", sendmessage.LargestMaxSize)
 	}
 	if h.MaxSize == 0 {
 		h.decoder.MaxSize = sendmessage.DefaultMaxSize

@@ -324,6 +324,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                               "write numbers as +15551234567",
 		"default_region\n":                                                                     "takes exactly one value",
 		demo + "adapter sandbox\nadapter sandbox":                                              "adapter sandbox as NAME",
+		demo + "adapter sandbox\nmax_size 16777217":                                            "from 1 to 16777216",
 		demo + "adapter sandbox\nreply html":                                                   "write xml or json",
 		demo + "adapter sandbox\nparam recipent x":                                             "no parameter",
 		demo + "adapter sandbox\npath send":                                                    "begins with /",

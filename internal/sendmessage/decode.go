@@ -22,6 +22,9 @@ import (
 // picture into the body, so it is more than a text needs.
 const DefaultMaxSize = 256 << 10
 
+// LargestMaxSize is the most that they may be set to have, since everybody may send them.
+const LargestMaxSize = 16 << 20
+
 // Request is what an app asked for, whatever form it came in.
 type Request struct {
 	// Form is the form of the reply.

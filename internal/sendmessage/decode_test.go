@@ -554,6 +554,34 @@ func TestDecodeAllocations(t *testing.T) {
 	}
 }
 
+// A document that is nested more than 32 times is none, wherever it stands. Deeper ones would cost the stack.
+func TestNesting(t *testing.T) {
+	d := newDecoder(t, "")
+	for levels, tooDeep := range map[int]bool{mostNested: false, mostNested + 1: true, 100_000: true} {
+		lists := func(around int) string {
+			return strings.Repeat("[", levels-around) + `"[\"["` + strings.Repeat("]", levels-around)
+		}
+		for _, begin := range []string{`{"body":"hi","x":`, `{"body":,"x":`} { // the second one is mended first
+			if _, err := d.Decode(post("application/json", begin+lists(1)+"}")); (err != nil) != tooDeep || tooDeep && err.Error() != "bad_request.unreadable" {
+				t.Errorf("%d levels after %s: %v", levels, begin, err)
+			}
+		}
+		for _, contentType := range []string{"", appPrefix + "delete-message+json"} {
+			body := sms.Hide(`[{"sms_id":"1","scope":"here","x":` + lists(2) + "}]")
+			kind, err := (&Request{ContentType: contentType, Body: body, To: []string{"1"}}).Classify()
+			if (kind == Delete && err == nil) == tooDeep {
+				t.Errorf("a request to delete of %d levels as %q: %s, %v", levels, contentType, kind, err)
+			}
+		}
+		if got := holdsKey(`{"\u0061ttachments":[{"content-url":"x","x":` + lists(3) + "}]}"); got == tooDeep {
+			t.Errorf("a file of %d levels: %t", levels, got)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { validJSON(`{"a":["b",{"c":"\\d"}]}`) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // Anybody can send these, so the largest of them has to be read in about the time that it takes to come in.
 func TestHostileSizes(t *testing.T) {
 	d := newDecoder(t, "")
