@@ -331,6 +331,31 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// slow gives a byte at a time, and notes for how many more there was room.
+type slow struct {
+	given, room int
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	s.room = max(s.room, len(p)-s.given)
+	s.given++
+	p[0] = 'x'
+	return 1, nil
+}
+
+// Who announces a large body and is slow to send it holds no more memory than he sent, but for a little.
+func TestAnnouncedSize(t *testing.T) {
+	body := new(slow)
+	r := post("text/plain", "")
+	r.ContentLength, r.Body = DefaultMaxSize, io.NopCloser(body)
+	if data, err := newDecoder(t, "").readAll(r); err != nil || len(data) != DefaultMaxSize || body.given != DefaultMaxSize {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if body.room > firstRead {
+		t.Errorf("room for %d bytes before they came", body.room)
+	}
+}
+
 // The operator is told once what the templates of his users lack; a parameter that is there and empty lacks nothing.
 func TestMissingParameters(t *testing.T) {
 	for query, want := range map[string][2]bool{
