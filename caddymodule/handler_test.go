@@ -859,6 +859,28 @@ func TestLockout(t *testing.T) {
 	}
 }
 
+// A wrong password counts for those who were asked, though others give no answer: whoever guesses is told nothing, but is
+// locked out as always, whether the name exists or not.
+func TestLockoutWhileUsersAreUnknown(t *testing.T) {
+	service := httptest.NewServer(http.NotFoundHandler())
+	defer service.Close()
+	s := newSite(t, demo+"adapter sandbox\nlockout 10 5m1s\nusers http "+service.URL)
+	for address, name := range map[string]string{"203.0.113.1": "johndow", "203.0.113.2": "nobody"} {
+		for i := range 12 {
+			want := 500
+			if i == 11 {
+				want = 429
+			}
+			if w := s.guess(t, address, "user="+name+"&password=wrong"); w.Code != want {
+				t.Errorf("guess %d for %s: %d, want %d", i, name, w.Code, want)
+			}
+		}
+	}
+	if w := s.guess(t, "203.0.113.3", credential); w.Code != 200 {
+		t.Errorf("a right password: %d", w.Code)
+	}
+}
+
 // Every 401 leaves at a multiple of 250 ms after the request came, however long the check took; nothing else waits.
 func TestTimeOfRefusals(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox\nlockout off")

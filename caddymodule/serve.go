@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -148,13 +149,16 @@ func (x *exchange) authenticate() error {
 		return sms.Refuse(sms.Unauthorized)
 	case errors.As(err, &denied):
 		x.claimed = denied.Name
+	}
+	wrong := errors.Is(err, users.ErrDenied) // perhaps not for all who were to be asked
+	if wrong && x.guard != nil {
+		x.guard.Failed(from, x.claimed, time.Now())
+	}
+	switch {
 	case errors.Is(err, users.ErrUnavailable):
 		return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
-	case !errors.Is(err, users.ErrDenied): // too many others are being checked
+	case !wrong, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // too many others are being checked
 		return sms.Refuse(sms.Limited)
-	}
-	if x.guard != nil {
-		x.guard.Failed(from, x.claimed, time.Now())
 	}
 	return sms.Refuse(sms.Unauthorized)
 }

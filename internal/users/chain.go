@@ -1,6 +1,7 @@
 package users
 
 import (
+	"cmp"
 	"context"
 	"errors"
 )
@@ -9,18 +10,22 @@ import (
 type Chain []Users
 
 // Authenticate implements Users. A wrong credential is tried by all, so that it takes the same work whoever knows the name.
+// If one gives no answer, and it was wrong for one before, the error is both.
 func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, error) {
-	denied := ErrDenied
+	var denied error
 	for _, u := range c {
 		user, err := u.Authenticate(ctx, credential)
-		if err == nil || !errors.Is(err, ErrDenied) {
-			return user, err
+		if err == nil {
+			return user, nil
 		}
-		if named := (*DeniedError)(nil); errors.As(err, &named) {
+		if !errors.Is(err, ErrDenied) {
+			return nil, errors.Join(err, denied)
+		}
+		if named := (*DeniedError)(nil); denied == nil || errors.As(err, &named) {
 			denied = err
 		}
 	}
-	return nil, denied
+	return nil, cmp.Or(denied, ErrDenied)
 }
 
 // Find implements Finder.

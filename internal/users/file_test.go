@@ -159,8 +159,15 @@ func TestChain(t *testing.T) {
 		}
 	}
 	down := errors.New("down")
-	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); err != down {
+	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); !errors.Is(err, down) || errors.Is(err, ErrDenied) {
 		t.Errorf("one that is down: %v", err)
+	}
+	for name, known := range map[string]bool{"ann": true, "nobody": false} {
+		user, err := Chain{first, failing{down}}.Authenticate(t.Context(), Credential{User: name, Secret: sms.Hide("x")})
+		var named *DeniedError
+		if user != nil || !errors.Is(err, down) || !errors.Is(err, ErrDenied) || errors.As(err, &named) != known {
+			t.Errorf("%s is wrong in the first, and the second is down: %v", name, err)
+		}
 	}
 }
 

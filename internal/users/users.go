@@ -78,6 +78,6 @@ func (u *User) May(n sms.Number) bool {
 
 // Users authenticates. Implementations fail closed: a credential is right or the error is not nil.
 type Users interface {
-	// Authenticate returns the user, ErrDenied for a wrong credential, or the context's error.
+	// Authenticate returns the user, ErrDenied for a wrong credential, ErrUnavailable or the context's error.
 	Authenticate(ctx context.Context, c Credential) (*User, error)
 }
