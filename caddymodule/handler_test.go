@@ -843,6 +843,15 @@ func TestLockout(t *testing.T) {
 	if n := p.count.Load(); n != 2 {
 		t.Errorf("%d messages", n)
 	}
+	counted := func(address, query string) (codes []int) {
+		for range 12 {
+			codes = append(codes, s.guess(t, address, query).Code)
+		}
+		return codes
+	}
+	if locked, denied := counted("192.0.2.79", right), counted("192.0.2.80", wrong); !slices.Equal(locked, denied) || denied[11] != 429 {
+		t.Errorf("a right password of a locked user is counted in another way: %v, %v", locked, denied)
+	}
 	off := p.site(t, "lockout off")
 	for range 30 {
 		off.guess(t, "203.0.113.10", wrong)

@@ -137,22 +137,23 @@ func (x *exchange) authenticate() error {
 		}
 	}
 	user, err := x.identify(answered)
+	if err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())) {
+		x.user = user
+		return nil
+	}
+	wrong := errors.Is(err, users.ErrDenied) // perhaps not for all who were to be asked
+	guessed := ""                            // whose password was wrong
 	var denied *users.DeniedError
 	switch {
 	case err == errStale:
 		return sms.RefuseAs(sms.Unauthorized, sms.StaleAnswer)
-	case err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())):
-		x.user = user
-		return nil
-	case err == nil: // right, but while others guess it is not believed
-		x.claimed = user.Name
-		return sms.Refuse(sms.Unauthorized)
+	case err == nil: // right, but while others guess it is not believed, and the network can tell in no way
+		x.claimed, wrong = user.Name, true
 	case errors.As(err, &denied):
-		x.claimed = denied.Name
+		x.claimed, guessed = denied.Name, denied.Name
 	}
-	wrong := errors.Is(err, users.ErrDenied) // perhaps not for all who were to be asked
 	if wrong && x.guard != nil {
-		x.guard.Failed(from, x.claimed, time.Now())
+		x.guard.Failed(from, guessed, time.Now())
 	}
 	switch {
 	case errors.Is(err, users.ErrUnavailable):
