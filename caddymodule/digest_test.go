@@ -185,7 +185,8 @@ func TestAuthenticatedInFront(t *testing.T) {
 		status  int
 	}{
 		"known":              {"johndow", get(sendTo), 200},
-		"with a domain":      {"johndow@example.com", get(sendTo), 200},
+		"with blanks":        {" johndow ", get(sendTo), 200},
+		"of another domain":  {"johndow@evil.example", get(sendTo), 401},
 		"his number":         {"johndow", get(sendTo + "&from=%2B15550001111"), 200},
 		"another's number":   {"johndow", get(sendTo + "&from=%2B15550002222"), 403},
 		"another's name":     {"johndow", get(sendTo + "&user=jane&password=a-password-for-jane"), 200},

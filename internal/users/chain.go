@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 )
 
 // Chain asks several in turn. What one cannot answer at all is not asked of the next: he may be denied there for a reason.
@@ -28,11 +29,13 @@ func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, 
 	return nil, cmp.Or(denied, ErrDenied)
 }
 
-// Find implements Finder.
+// Find implements Finder. Unlike an app, whoever says the name means it whole: johndow of another domain is another person.
+// Blanks around it and the case of the domain make no difference.
 func (c Chain) Find(name string) (*User, error) {
 	for _, u := range c {
 		if finder, ok := u.(Finder); ok {
-			if user, err := finder.Find(name); user != nil || err != nil {
+			user, err := finder.Find(name)
+			if err != nil || user != nil && foldDomain(user.Name) == foldDomain(strings.TrimSpace(name)) {
 				return user, err
 			}
 		}

@@ -171,6 +171,32 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// Whoever was authenticated elsewhere is the user of that name, and no other of whom an app could mean him.
+func TestChainFind(t *testing.T) {
+	first, err := lines([]byte("ann 12345678\nbob@Example.com 12345678"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := lines([]byte("ann@example.com 12345678"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Chain{first, second}
+	for name, want := range map[string]string{
+		"ann": "ann", " ann ": "ann", "ann@example.com": "ann@example.com", "ann@EXAMPLE.com": "ann@example.com", "bob@example.COM": "bob@Example.com",
+		"ann@evil.example": "", "ann@example.com@suffix": "", "ann@": "", "Ann": "", "bob": "", "": "",
+	} {
+		got := ""
+		user, err := c.Find(name)
+		if user != nil {
+			got = user.Name
+		}
+		if err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", name, got, err, want)
+		}
+	}
+}
+
 type failing struct{ err error }
 
 func (f failing) Authenticate(context.Context, Credential) (*User, error) { return nil, f.err }

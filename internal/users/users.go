@@ -41,7 +41,7 @@ type Proof interface {
 
 // Finder is implemented by Users that know them by name alone, for whoever was authenticated elsewhere.
 type Finder interface {
-	// Find returns the user, nil if there is nobody of that name, or ErrUnavailable.
+	// Find returns the user that an app may call so, nil if there is nobody, or ErrUnavailable.
 	Find(name string) (*User, error)
 }
 
