@@ -158,6 +158,7 @@ type Handler struct {
 	policy    *destination.Policy
 	digest    *digest.Realm  // nil if Digest is off
 	guard     *lockout.Guard // nil if nobody is locked out
+	turns     *lockout.Turns
 	limits    []limit.Rule
 	counters  *limit.Counters
 	watch     *burst.Watch  // nil if bursts are allowed
@@ -361,7 +362,7 @@ func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*
 const answerStep = 250 * time.Millisecond
 
 func (h *Handler) provisionLockout() error {
-	h.step = answerStep
+	h.step, h.turns = answerStep, lockout.NewTurns()
 	settings := lockout.Default
 	switch l := h.Lockout; {
 	case l == nil:

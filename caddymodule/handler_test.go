@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -888,6 +889,36 @@ func TestLockoutWhileUsersAreUnknown(t *testing.T) {
 	if w := s.guess(t, "203.0.113.3", credential); w.Code != 200 {
 		t.Errorf("a right password: %d", w.Code)
 	}
+}
+
+// Of guesses that come at once few are looked at before the network is locked out, and others need not wait for them.
+func TestGuessesAtOnce(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\nlockout 10 5m2s")
+	synctest.Test(t, func(t *testing.T) {
+		var looked atomic.Int32
+		s.users = stubUsers(func() (*users.User, error) {
+			time.Sleep(time.Second)
+			looked.Add(1)
+			return nil, users.ErrDenied
+		})
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				if w := s.guess(t, "203.0.113.4", "user=johndow&password=guess"); w.Code != 401 && w.Code != 429 {
+					t.Errorf("a guess: %d", w.Code)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		if w := s.guess(t, "203.0.113.5", "user=johndow&password=guess"); w.Code != 401 || time.Since(began) != time.Second {
+			t.Errorf("from elsewhere: %d after %s", w.Code, time.Since(began))
+		}
+		wg.Wait()
+		if n := looked.Load() - 1; n < 11 || n > 14 {
+			t.Errorf("%d guesses were looked at", n)
+		}
+	})
 }
 
 // Every 401 leaves at a multiple of 250 ms after the request came, however long the check took; nothing else waits.

@@ -129,8 +129,13 @@ func (x *exchange) authenticate() error {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
 	from := x.network()
+	line := x.turns.Of(from)
+	if !line.Take(x.r.Context()) {
+		return sms.Refuse(sms.Limited)
+	}
+	defer line.Done()
 	if x.guard != nil {
-		if wait := x.guard.Blocked(from, x.message.Received); wait > 0 {
+		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
 			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
 			refusal.RetryAfter = wait
 			return refusal
