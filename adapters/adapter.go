@@ -72,6 +72,24 @@ func (d *Definition) Credentials() (names []string) {
 	return names
 }
 
+// idempotencyKey ends the names of headers under which providers take the id of a message, so that they send it only once.
+// https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+const idempotencyKey = "Idempotency-Key"
+
+// Idempotent reports whether the provider is told the id of a message in an Idempotency-Key, or a header whose name ends so, and
+// may be asked a second time therefore.
+func (a *Adapter) Idempotent() bool {
+	for _, v := range a.def.variants {
+		if !slices.ContainsFunc(v.header, func(h header) bool {
+			_, holds := h.value.holds("message.id")
+			return strings.HasSuffix(h.name, idempotencyKey) && holds
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // Account tells accounts apart: adapters of the same definition, base URL and options have the same.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 

@@ -77,7 +77,7 @@ type header struct {
 var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "token", "send", "tell"}, replyWords...)
 
 // blockWords are what an adapter block takes beside the options of its definition.
-var blockWords = []string{"base_url", "when", "weight", "senders"}
+var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
 
 // requestWords are the statements of a request beside its method.
 var requestWords = []string{"basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}

@@ -68,6 +68,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			when [not] text|media|smart|unicode|segments > <number>
 //			weight  <number>
 //			senders <numbers...>
+//			rate        <messages a second>
+//			concurrency <number>
 //		}
 //		define <name> <file>
 //		define <name> {
@@ -77,6 +79,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //		timeout         <duration>
 //		attempt_timeout <duration>
 //		max_parts       <number>
+//		duplicate_window <duration>
 //		transport <module> {
 //			...
 //		}
@@ -166,6 +169,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = duration(d, &h.Timeout)
 		case "attempt_timeout":
 			err = duration(d, &h.AttemptTimeout)
+		case "duplicate_window":
+			h.DuplicateWindow = new(caddy.Duration)
+			if off := *d; off.NextArg() && off.Val() == "0" {
+				err = one(d, new(string))
+			} else if err = duration(d, h.DuplicateWindow); err == nil {
+				err = wrap(d, h.checkWindow())
+			}
 		case "transport":
 			err = h.unmarshalTransport(d)
 		case "param":
@@ -221,7 +231,7 @@ func (h *Handler) checkPath() error {
 }
 
 var words = []string{
-	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "bursts", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "transport", "param", "path",
+	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "bursts", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "duplicate_window", "transport", "param", "path",
 	"max_size", "reply", "legacy", "sentence", "access_log",
 }
 
@@ -427,11 +437,27 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (check, error) {
 				return nil, err
 			}
 			a.Weight, twice = int(n), a.Weight != 0
+		case "concurrency":
+			n, err := positive(d, "a whole number, such as 20")
+			if err != nil {
+				return nil, err
+			}
+			a.Concurrency, twice = int(n), a.Concurrency != 0
+		case "rate":
+			var text string
+			if err := one(d, &text); err != nil {
+				return nil, err
+			}
+			rate, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(rate >= leastRate && rate <= mostRate) {
+				return nil, d.WrapErr(errRate)
+			}
+			a.Rate, twice = rate, a.Rate != 0
 		default:
 			options[word] = *d
 			var text string
 			if !d.AllArgs(&text) {
-				return nil, d.Errf("%s takes exactly one value%s", word, adapters.Meant(word, []string{"when", "senders"}))
+				return nil, d.Errf("%s takes exactly one value%s", word, adapters.Meant(word, []string{"when", "senders", "rate", "concurrency"}))
 			}
 			if word == "base_url" {
 				a.BaseURL, twice = text, a.BaseURL != ""

@@ -270,6 +270,12 @@ type Adapter struct {
 	// first as often as its weight says, and the others after it. For one message the order is always the same.
 	Weight int `json:"weight,omitempty"`
 
+	// Rate is how many messages a second go to the account at most, also from other sites that use it, and Concurrency how many
+	// at once. Others wait up to five seconds for their turn, one of each user after the other, and then go to the next adapter.
+	// Default: no bound.
+	Rate        float64 `json:"rate,omitempty"`
+	Concurrency int     `json:"concurrency,omitempty"`
+
 	// Senders are numbers, short codes and sender IDs that belong to this adapter: it takes messages from these only,
 	// and other adapters take none of theirs, unless they list them too. They may be placeholders.
 	Senders []string `json:"senders,omitempty"`
@@ -297,11 +303,24 @@ func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err erro
 	if err != nil {
 		return w, fmt.Errorf("senders: %w", err)
 	}
-	if a.Weight < 0 {
+	switch {
+	case a.Weight < 0:
 		return w, errors.New("weight takes a whole number, such as 3")
+	case a.Rate != 0 && (a.Rate < leastRate || a.Rate > mostRate):
+		return w, errRate
+	case a.Concurrency < 0:
+		return w, errors.New("concurrency takes a whole number, such as 20")
 	}
 	return w, nil
 }
+
+// The rates that make sense, in messages a second.
+const (
+	leastRate = 0.1
+	mostRate  = 10_000
+)
+
+var errRate = errors.New("rate takes the number of messages a second, such as 10 or 0.5")
 
 // condition reads a condition. Users and groups that it names have to be there, unless some users are elsewhere.
 func (h *Handler) condition(line []string) (routing.Condition, error) {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -202,5 +203,59 @@ func TestUserService(t *testing.T) {
 		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", block, err, want)
 		}
+	}
+}
+
+// What a service said outlives a reload, as the new configuration reads it; other headers, or a shorter time for which it
+// counts, ask anew.
+func TestUserServiceReload(t *testing.T) {
+	t.Setenv("OLD_KEY", "canary-old-key")
+	t.Setenv("NEW_KEY", "canary-new-key")
+	var asked atomic.Int32
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if body, _ := io.ReadAll(r.Body); !strings.Contains(string(body), "12345678") {
+			_, _ = io.WriteString(w, `{"allowed": false, "user": "ann"}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"allowed": true, "user": "ann"}`)
+	}))
+	defer service.Close()
+	block := demo + "adapter sandbox\nusers http " + service.URL + " {\nheader X-Key {env.OLD_KEY}\n}"
+	right, wrong := "username=ann&password=12345678&body=hi&to=", "username=ann&password=wrong&body=hi&to=5551231234"
+	before := newSite(t, block)
+	for range 2 {
+		before.send(t, get(right+"5551231234"))
+		before.send(t, get(wrong))
+	}
+	for _, c := range []struct {
+		what, old, new, query string
+		status                int
+		asked                 int32
+	}{
+		{"the same", "", "", right + "5551231234", 200, 2},
+		{"a wrong password", "", "", wrong, 401, 2},
+		{"other destinations", "adapter", "deny US\nadapter", right + "5551231234", 403, 2},
+		{"another region", "default_region US", "default_region GB\nallow US", right + "07400123456", 200, 2},
+		{"a shorter time", "header", "cache 1ns\nheader", right + "5551231234", 200, 3},
+		{"after it", "", "", right + "5551231234", 200, 3},
+		{"another key", "OLD_KEY", "NEW_KEY", right + "5551231234", 200, 4},
+		{"another address", service.URL, service.URL + "/other", right + "5551231234", 200, 5},
+	} {
+		s := newSite(t, strings.Replace(block, c.old, c.new, 1))
+		if w := s.send(t, get(c.query)); w.Code != c.status || asked.Load() != c.asked {
+			t.Errorf("%s: %d %s after %d questions, want %d after %d", c.what, w.Code, w.Body, asked.Load(), c.status, c.asked)
+		}
+	}
+	keys := 0
+	answers.Range(func(key, _ any) bool {
+		keys++
+		if sum, is := key.([sha256.Size]byte); !is || strings.Contains(string(sum[:]), "canary") {
+			t.Errorf("a key is %v", key)
+		}
+		return true
+	})
+	if keys != 3 {
+		t.Errorf("%d services, want 3", keys)
 	}
 }

@@ -120,6 +120,12 @@ type Handler struct {
 	// AttemptTimeout is the budget of one request to a provider. Default: `10s`.
 	AttemptTimeout caddy.Duration `json:"attempt_timeout,omitempty"`
 
+	// DuplicateWindow is for how long the same text to the same recipient is taken for a repeat, and not sent again, if the app
+	// gives its messages no id and the first answer may not have reached it: it had hung up, the answer took longer than 20
+	// seconds, or was that the outcome is unknown. Default: `30s`; 0 turns it off. Messages with an id
+	// (`disposition_notification`) are remembered for a day.
+	DuplicateWindow *caddy.Duration `json:"duplicate_window,omitempty"`
+
 	// MaxParts is in how many messages a text is sent at most that is longer than a provider's longest; beyond it the
 	// text is refused. Default: 10.
 	MaxParts int `json:"max_parts,omitempty"`
@@ -164,8 +170,10 @@ type Handler struct {
 	watch     *burst.Watch  // nil if bursts are allowed
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
+	journal   *sharedJournal
+	window    time.Duration
 	deliverer *delivery.Deliverer
-	taken     []func() error // releases what this handler shares with others
+	taken     taken // what this handler shares with others
 	phrases   *phrases
 	hinted    *recent.Table[string, *atomic.Uint32] // which hints were logged already, a bit each, by the user's name
 	logger    *zap.Logger
@@ -184,7 +192,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionCounters,
+		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionJournal, h.provisionCounters,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -373,15 +381,37 @@ func (h *Handler) provisionLockout() error {
 	default:
 		settings = lockout.Settings{Count: l.Count, Window: time.Duration(l.Window)}
 	}
-	h.guard = take(h, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
+	h.guard = take(&h.taken, guards, settings, func() *lockout.Guard { return lockout.NewGuard(settings) })
+	return nil
+}
+
+// defaultWindow is for how long a repeat without an id of the app is recognised, where the first answer may be lost.
+const defaultWindow = 30 * time.Second
+
+func (h *Handler) provisionJournal(ctx caddy.Context) error {
+	app, err := ctx.App("acrobits_sms")
+	if err != nil {
+		return err
+	}
+	h.journal, h.window = app.(*App).journal, defaultWindow
+	if h.DuplicateWindow != nil {
+		h.window = time.Duration(*h.DuplicateWindow)
+	}
+	return h.checkWindow()
+}
+
+func (h *Handler) checkWindow() error {
+	if w := h.DuplicateWindow; w != nil && (*w < 0 || time.Duration(*w) > time.Hour) {
+		return errors.New("duplicate_window takes a time up to an hour, such as 30s, or 0")
+	}
 	return nil
 }
 
 func (h *Handler) provisionCounters(caddy.Context) error {
 	payer := h.deliverer.Routes[0].Adapter.Payer()
-	h.counters = take(h, counters, payer, limit.NewCounters)
+	h.counters = take(&h.taken, counters, payer, limit.NewCounters)
 	if !h.BurstsOff {
-		h.watch = take(h, watches, payer, burst.NewWatch)
+		h.watch = take(&h.taken, watches, payer, burst.NewWatch)
 	}
 	return nil
 }
@@ -401,6 +431,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		Timeout:        cmp.Or(time.Duration(h.Timeout), delivery.DefaultTimeout),
 		AttemptTimeout: cmp.Or(time.Duration(h.AttemptTimeout), delivery.DefaultAttemptTimeout),
 		MaxParts:       cmp.Or(h.MaxParts, delivery.DefaultMaxParts),
+		Retries:        delivery.DefaultRetries,
 		NotSent:        isDialError,
 	}
 	own, err := parseDefinitions(h.Definitions)
@@ -427,11 +458,11 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
 		}
 		names = append(names, adapter.Name)
-		route := delivery.Route{Adapter: adapter, Transport: transport, Weight: a.Weight}
-		if adapter.NeedsToken() {
-			route.Tokens = take(h, tokens, adapter.Account(), delivery.NewTokens)
-		}
-		h.deliverer.Routes = append(h.deliverer.Routes, route)
+		account := take(&h.taken, accounts, adapter.Account(), delivery.NewAccount)
+		account.Limit(a.Concurrency, a.Rate)
+		h.deliverer.Routes = append(h.deliverer.Routes, delivery.Route{
+			Adapter: adapter, Transport: transport, Account: account, Weight: a.Weight,
+		})
 	}
 	for i, bars := range routing.Barriers(ways) {
 		h.deliverer.Routes[i].Bars = bars
@@ -458,13 +489,7 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 }
 
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
-func (h *Handler) Cleanup() (err error) {
-	for _, release := range h.taken {
-		err = errors.Join(err, release())
-	}
-	h.taken = nil
-	return err
-}
+func (h *Handler) Cleanup() error { return h.taken.release() }
 
 // keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
 // load, too few of them cost a TLS handshake for each message.

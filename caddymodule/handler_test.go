@@ -95,6 +95,7 @@ func start(t testing.TB, h *Handler) (*site, error) {
 		return nil, err
 	}
 	h.logger, h.step = zap.New(core), 0
+	h.deliverer.Retries = 0 // they take their time
 	return &site{h, log}, nil
 }
 
@@ -578,21 +579,21 @@ func TestTraceHoldsNoSecret(t *testing.T) {
 	}
 }
 
-// Tokens outlive a reload: two configurations with one account share them, and the last one to go takes them along.
-func TestTokensAreShared(t *testing.T) {
+// What is known of accounts outlives a reload: two configurations with one account share it, and the last one to go takes it along.
+func TestAccountsAreShared(t *testing.T) {
 	block := demo + "define own {\noption key secret\nbase_url https://x.example.com\ntoken {\nPOST /t\nform {\nkey {option.key}\n}\naccess t\n}\nsend {\nPOST /\nbearer {token}\nform {\nto {sms.to}\ntext {sms.body}\n}\n}\n" +
 		"reply json\naccepted status 200\nid id\n}\nadapter own {\nkey "
 	before, after, other := newSite(t, block+"k1\n}"), newSite(t, block+"k1\n}"), newSite(t, block+"k2\n}")
-	of := func(s *site) *delivery.Tokens { return s.deliverer.Routes[0].Tokens }
+	of := func(s *site) *delivery.Account { return s.deliverer.Routes[0].Account }
 	if of(before) == nil || of(before) != of(after) || of(before) == of(other) {
-		t.Error("accounts and their tokens do not fit")
+		t.Error("accounts do not fit")
 	}
 	for _, s := range []*site{before, after, other} {
 		if err := errors.Join(s.Cleanup(), s.Cleanup()); err != nil {
 			t.Error(err)
 		}
 	}
-	if n, ok := tokens.References(before.deliverer.Routes[0].Adapter.Account()); ok {
+	if n, ok := accounts.References(before.deliverer.Routes[0].Adapter.Account()); ok {
 		t.Errorf("%d references are left", n)
 	}
 }
@@ -713,7 +714,7 @@ func (p panicking) RoundTrip(*http.Request) (*http.Response, error) { panic(p.va
 func TestPanics(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox")
 	route := s.deliverer.Routes[0].Adapter
-	s.deliverer.Routes = []delivery.Route{{Adapter: route, Transport: panicking{"with the secret 12345678"}}}
+	s.deliverer.Routes = []delivery.Route{{Adapter: route, Transport: panicking{"with the secret 12345678"}, Account: delivery.NewAccount()}}
 	w := s.send(t, get(credential+"to=5551231234&body=Hello+World"))
 	if r := read(t, w); w.Code != 504 || r.Message != sms.Unknown.Sentence() {
 		t.Errorf("after the send began: %d %q", w.Code, r.Message)
@@ -737,7 +738,7 @@ func TestPanics(t *testing.T) {
 		}
 	}()
 	s.phrases = phrases
-	s.deliverer.Routes = []delivery.Route{{Adapter: route, Transport: delivery.Sandbox{}}}
+	s.deliverer.Routes = []delivery.Route{{Adapter: route, Transport: delivery.Sandbox{}, Account: delivery.NewAccount()}}
 	func() {
 		defer func() {
 			if p := recover(); p != http.ErrAbortHandler {

@@ -8,11 +8,14 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 )
 
 // whim is what a provider does with one request.
@@ -98,8 +101,12 @@ func TestTruth(t *testing.T) {
 	adapter := "adapter twilio%s {\nbase_url " + p.URL + "\naccount_sid AC1\nauth_token the-auth-token\n}\n"
 	two := strings.Replace(demo, "password other-password", "password other-password\nfrom +15550007777", 1)
 	s := newSite(t, two+fmt.Sprintf(adapter, "")+fmt.Sprintf(adapter, " as second")+"attempt_timeout 25ms\nlimit off")
-	said := map[int]int{}
+	said, messages := map[int]int{}, 0
 	rapid.Check(t, func(t *rapid.T) {
+		messages++ // each is a new one, by accounts that do not rest
+		for i := range s.deliverer.Routes {
+			s.deliverer.Routes[i].Account = delivery.NewAccount()
+		}
 		m.next = []whim{drawWhim(t, "first"), drawWhim(t, "second")}
 		if rapid.IntRange(0, 4).Draw(t, "both") == 0 { // no credit anywhere, which is told in the end
 			m.next = []whim{{status: 402}, {status: 402, body: "{}"}}
@@ -107,9 +114,9 @@ func TestTruth(t *testing.T) {
 		m.took, m.got = 0, 0
 		first := m.next[0]
 		sender := rapid.SampledFrom([]string{"", "&sender=%2B15550001111", "&sender=%2B15550007777"}).Draw(t, "sender") // the last is another's
-		r := get(credential + "to=5551231234&body=Hello" + sender)
+		r := get(credential + "to=5551231234&body=Hello+" + strconv.Itoa(messages) + sender)
 		if rapid.Bool().Draw(t, "json") {
-			r = post("application/json", `{"from":"johndow","password":"12345678","to":"5551231234","body":"Hello"}`)
+			r = post("application/json", `{"from":"johndow","password":"12345678","to":"5551231234","body":"Hello `+strconv.Itoa(messages)+`"}`)
 		}
 		w := s.send(t, r)
 		answer := read(t, w)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/burst"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
@@ -45,6 +46,8 @@ type exchange struct {
 	message sms.Message
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
+	held     *journal.Journal // until the reply is written
+	turn     *journal.Turn
 	outcome  sms.Receipt
 	replied  replied
 }
@@ -67,6 +70,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	x := &exchange{Handler: h, w: w, r: r, request: &unread}
 	x.message.Received, x.message.ID = time.Now(), newID()
 	x.message.Reference = x.message.ID[:8]
+	defer x.release()
 	defer x.rescue()
 	x.reply(x.receipt())
 	return nil
@@ -179,13 +183,18 @@ func (x *exchange) inFront() string {
 	return name
 }
 
+// doubted reports whether a user is locked for whoever sends this.
+func (x *exchange) doubted(user string) bool {
+	return x.guard != nil && x.guard.Doubts(x.network(), user, time.Now())
+}
+
 // errStale says that an answer is to a challenge that is too old, or not ours. Whether it is right was not looked at, so that
 // nobody can find out without its being counted.
 var errStale = errors.New("stale")
 
 // identify finds the user by what the app sent. An answer to a challenge comes before a password.
 func (x *exchange) identify(answered bool) (*users.User, error) {
-	c := users.Credential{User: x.request.User, Secret: x.request.Secret}
+	c := users.Credential{User: x.request.User, Secret: x.request.Secret, Doubted: x.doubted}
 	if !answered {
 		return x.users.Authenticate(x.r.Context(), c)
 	}
@@ -220,8 +229,7 @@ func (x *exchange) classify() (err error) {
 	return err
 }
 
-// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there, and
-// so much.
+// admit makes the message: it reads the numbers, binds the sender to the user, and asks whether he may send there.
 func (x *exchange) admit() error {
 	if x.kind != sendmessage.Text {
 		return nil
@@ -260,7 +268,7 @@ func (x *exchange) admit() error {
 	if refusal := policy.Check(m.To, m.From, region); refusal != nil {
 		return refusal
 	}
-	return x.count()
+	return nil
 }
 
 // region is the country of numbers without one.
@@ -318,8 +326,39 @@ func (x *exchange) seeBurst(country string, now time.Time) error {
 	return refusal
 }
 
+// deliver sends the message, unless it came before: then it is not counted either.
 func (x *exchange) deliver() sms.Receipt {
-	return x.deliverer.Deliver(x.r.Context(), &x.message)
+	receipt, err := x.claim()
+	if err != nil {
+		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway), Detail: err.Error()}
+	}
+	if !x.turn.Mine() {
+		return receipt
+	}
+	if err := x.count(); err != nil {
+		receipt = refused(err)
+		x.turn.Abandon(receipt)
+		return receipt
+	}
+	receipt = x.deliverer.Deliver(x.r.Context(), &x.message, x.turn)
+	x.turn.End(receipt)
+	return receipt
+}
+
+// claim writes down that the message is about to be sent, or finds out what became of it when it came before.
+func (x *exchange) claim() (receipt sms.Receipt, err error) {
+	if x.held, err = x.journal.hold(); err != nil {
+		return receipt, err
+	}
+	x.turn, receipt, err = x.held.Begin(x.r.Context(), x.deliverer.End(&x.message), &x.message, x.window)
+	return receipt, err
+}
+
+// release ends the use of the journal.
+func (x *exchange) release() {
+	if x.held != nil {
+		x.held.Release()
+	}
 }
 
 func refused(err error) sms.Receipt {
@@ -355,7 +394,23 @@ func (x *exchange) reply(r sms.Receipt) {
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
+	if err == nil {
+		err = x.r.Context().Err()
+	}
+	x.tick(err == nil)
 	x.report(r, err == nil)
+}
+
+// patience is for how long apps wait for an answer for sure.
+const patience = 20 * time.Second
+
+// tick writes down that the phone has the answer, if it has.
+func (x *exchange) tick(delivered bool) {
+	if x.turn == nil || !delivered || time.Since(x.message.Received) > patience {
+		return
+	}
+	_ = http.NewResponseController(x.w).Flush() // the phone does not wait for the journal
+	x.turn.Reached()
 }
 
 // challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.
@@ -488,6 +543,9 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if r.Attempts != 0 {
 		fields = append(fields, zap.Int("attempts", r.Attempts))
 	}
+	if r.Repeat {
+		fields = append(fields, zap.Bool("repeat", true))
+	}
 	if !delivered {
 		fields = append(fields, zap.Bool("phone_gone", true))
 	}
@@ -508,6 +566,7 @@ func (x *exchange) rescue() {
 		return
 	}
 	if p == http.ErrAbortHandler {
+		x.settle(sms.Receipt{Refusal: sms.Refuse(sms.Unknown)})
 		panic(p)
 	}
 	what := fmt.Sprintf("%T", p) // a panic's own words may be anything, so only the runtime's are told
@@ -525,7 +584,15 @@ func (x *exchange) rescue() {
 	if x.message.Begun {
 		r = sms.Receipt{Refusal: sms.Refuse(sms.Unknown)}
 	}
+	x.settle(r)
 	x.reply(r)
+}
+
+// settle writes down what became of the message, if nobody has.
+func (x *exchange) settle(r sms.Receipt) {
+	if x.turn != nil && x.turn.Mine() && !x.turn.Ended() {
+		x.turn.End(r)
+	}
 }
 
 // hints are what an app's settings can lack, with the advice for the operator.

@@ -1,6 +1,10 @@
 package caddymodule
 
-import "github.com/caddyserver/caddy/v2"
+import (
+	"errors"
+
+	"github.com/caddyserver/caddy/v2"
+)
 
 // What outlives a configuration: Caddy loads a new one before it drops the old, which share what has the same key.
 var (
@@ -13,8 +17,14 @@ var (
 	// watches hold whom users text, by who pays for it.
 	watches = caddy.NewUsagePool()
 
-	// tokens holds the tokens of providers, by their account.
-	tokens = caddy.NewUsagePool()
+	// accounts hold what is known of providers' accounts.
+	accounts = caddy.NewUsagePool()
+
+	// sharedJournals holds the journals, by a digest of their address.
+	sharedJournals = caddy.NewUsagePool()
+
+	// answers hold what services said of users, by their address and the headers they get.
+	answers = caddy.NewUsagePool()
 )
 
 // shared is a value of a pool that needs no end.
@@ -23,10 +33,21 @@ type shared[T any] struct{ value T }
 // Destruct implements caddy.Destructor.
 func (shared[T]) Destruct() error { return nil }
 
-// take takes a value from a pool, until Cleanup.
-func take[T any](h *Handler, pool *caddy.UsagePool, key any, fresh func() T) T {
+// taken releases what a module has taken from pools.
+type taken []func() error
+
+func (t *taken) release() (err error) {
+	for _, release := range *t {
+		err = errors.Join(err, release())
+	}
+	*t = nil
+	return err
+}
+
+// take takes a value from a pool, until it is released.
+func take[T any](t *taken, pool *caddy.UsagePool, key any, fresh func() T) T {
 	v, _ := pool.LoadOrStore(key, shared[T]{fresh()})
-	h.taken = append(h.taken, func() error {
+	*t = append(*t, func() error {
 		_, err := pool.Delete(key)
 		return err
 	})

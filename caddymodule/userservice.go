@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,7 +36,8 @@ type UserService struct {
 	// Timeout is for the whole of an answer. Default: `5s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Cache is for how long an answer that admits somebody counts. One that denies counts for 10 seconds. Default: `5m`.
+	// Cache is for how long an answer that admits somebody counts, over reloads too while URL and Headers stay the same.
+	// One that denies counts for 10 seconds. Default: `5m`.
 	Cache caddy.Duration `json:"cache,omitempty"`
 
 	// Stale is for how long thereafter it still counts while the service cannot be reached, is too slow or answers 5xx.
@@ -44,6 +46,7 @@ type UserService struct {
 
 	service   *users.Service
 	transport *http.Transport
+	taken     taken // what was said, which this shares with others
 }
 
 // The default times.
@@ -102,8 +105,10 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		Report: func(err error) {
 			log.Error("the service that knows the users gives no answer", zap.String("host", u.Host), zap.Error(err))
 		},
+		Answers: take(&s.taken, answers, sha256.Sum256(fmt.Appendf(nil, "%q %q", address, header)), users.NewAnswers),
 	}
-	return s.service.Start()
+	s.service.Start()
+	return nil
 }
 
 // secretHeader finds headers that hold secrets.
@@ -128,7 +133,7 @@ func (s *UserService) Cleanup() error {
 	if s.transport != nil {
 		s.transport.CloseIdleConnections()
 	}
-	return nil
+	return s.taken.release()
 }
 
 // UnmarshalCaddyfile sets the directory up from Caddyfile tokens. Syntax:

@@ -85,9 +85,10 @@ func (s *UserSQL) Provision(ctx caddy.Context) error {
 	}
 	s.users = &users.SQL{
 		DB: db, Query: query, Realm: s.Realm,
-		Timeout: cmp.Or(time.Duration(s.Timeout), defaultUsersTimeout),
-		Keep:    cmp.Or(time.Duration(s.Cache), defaultSQLCache),
-		Stale:   time.Duration(s.Stale),
+		Timeout:    cmp.Or(time.Duration(s.Timeout), defaultUsersTimeout),
+		Keep:       cmp.Or(time.Duration(s.Cache), defaultSQLCache),
+		Stale:      time.Duration(s.Stale),
+		Unwritable: kind.Unwritable,
 		Report: func(err error) {
 			log.Error("the database of users gives no answer", zap.String("driver", kind.Name), zap.Error(err))
 		},

@@ -3,7 +3,9 @@ package database
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/mysql"
@@ -18,14 +20,16 @@ type Kind struct {
 	Example string
 	// Hole writes the nth parameter of a statement, counted from 1.
 	Hole func(n int) string
-	open func(address string) (*sql.DB, error)
+	// Unwritable reports whether the database failed because it has no characters for what was bound to a hole.
+	Unwritable func(error) bool
+	open       func(address string) (*sql.DB, error)
 }
 
 // Kinds are those that there are.
 var Kinds = []Kind{
-	{"postgres", "postgres://user:password@localhost/fusionpbx", func(n int) string { return fmt.Sprintf("$%d", n) }, postgres.Open},
-	{"mysql", "user:password@tcp(localhost:3306)/kamailio", question, mysql.Open},
-	{"sqlite", "/var/lib/freeswitch/db/users.db", question, sqlite.Open},
+	{"postgres", "postgres://user:password@localhost/fusionpbx", func(n int) string { return fmt.Sprintf("$%d", n) }, postgres.Unwritable, postgres.Open},
+	{"mysql", "user:password@tcp(localhost:3306)/kamailio", question, mysql.Unwritable, mysql.Open},
+	{"sqlite", "/var/lib/freeswitch/db/users.db", question, func(error) bool { return false }, sqlite.Open},
 }
 
 func question(int) string { return "?" }
@@ -33,9 +37,13 @@ func question(int) string { return "?" }
 // mostConnections bounds what a flood of requests may open.
 const mostConnections = 8
 
-// Open makes a pool for a database and opens no connection. The error holds nothing of the address.
+// Open makes a pool for a database and opens no connection. The error holds nothing of the address but the path of a file.
 func (k Kind) Open(address string) (*sql.DB, error) {
 	db, err := k.open(address)
+	var file *fs.PathError // such as sslrootcert
+	if errors.As(err, &file) {
+		return nil, fmt.Errorf("the address of the database names a file that cannot be read: %w", file)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database cannot be read; write one such as %s", k.Example)
 	}

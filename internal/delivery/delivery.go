@@ -2,19 +2,14 @@
 package delivery
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"hash/fnv"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptrace"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
@@ -27,6 +22,9 @@ const (
 	DefaultAttemptTimeout = 10 * time.Second
 )
 
+// DefaultRetries is how often a message is tried again.
+const DefaultRetries = 3
+
 // DefaultMaxParts is in how many messages a long text is sent at most.
 const DefaultMaxParts = 10
 
@@ -34,8 +32,8 @@ const DefaultMaxParts = 10
 type Route struct {
 	Adapter   *adapters.Adapter
 	Transport http.RoundTripper
-	// Tokens keeps the token of the adapter's account, nil if it needs none.
-	Tokens *Tokens
+	// Account is what the routes of one account share.
+	Account *Account
 	// Bars says why a message may not take this route, NoCause if it may; nil if all may.
 	Bars func(*sms.Message) sms.Cause
 	// Weight is how often this route is the first among neighbours that have one too; 0 keeps its place.
@@ -48,51 +46,178 @@ type Deliverer struct {
 	Routes []Route
 	// Timeout is the budget of a message, AttemptTimeout that of one request to a provider.
 	Timeout, AttemptTimeout time.Duration
+	// Retries is how often a message is tried again, after a pause, by the adapters that certainly did not take it and may soon.
+	Retries int
 	// MaxParts is in how many messages a text is sent that is longer than a provider's longest.
 	MaxParts int
 	// NotSent reports transport errors that mean that no connection came about; nil if there are no such.
 	NotSent func(error) bool
 }
 
-// Deliver sends a message and says what became of it. The phone hanging up changes nothing: only the context's values
-// count, not its end.
-func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message) sms.Receipt {
-	ctx = context.WithoutCancel(ctx)
-	begin := time.Now()
-	if !m.Received.IsZero() { // the app's patience began then
-		begin = m.Received
+// Log is where it is written down how much of a message went out.
+type Log interface {
+	// Sent says by which adapter some parts of the message were sent before, in how many it was to be sent, and how many
+	// were accepted: none, if it is new.
+	Sent() (adapter string, parts, accepted int)
+	// ID is the provider's id of the first part that was accepted.
+	ID() string
+	// Part writes down that one more was accepted.
+	Part(adapter, id string, parts int)
+}
+
+// Untracked is the log of a message that never comes again.
+type Untracked struct{ id *string }
+
+// Sent implements Log.
+func (u *Untracked) Sent() (adapter string, parts, accepted int) { return "", 0, 0 }
+
+// ID implements Log.
+func (u *Untracked) ID() string { return *u.id }
+
+// Part implements Log.
+func (u *Untracked) Part(_, id string, _ int) {
+	if u.id == nil {
+		u.id = &id
 	}
-	end := begin.Add(d.Timeout)
-	if d.tooLate(end) {
+}
+
+// Deliver sends a message, or the parts of it that the log says are missing, and says what became of it. The phone hanging up
+// changes nothing: only the context's values count, not its end.
+func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Receipt {
+	j := &journey{Deliverer: d, ctx: context.WithoutCancel(ctx), end: d.End(m), message: m, log: log}
+	if d.tooLate(j.end) {
 		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited), Detail: "the time was spent before it could be sent"}
+	}
+	if adapter, parts, accepted := log.Sent(); accepted > 0 {
+		return j.resume(adapter, parts, accepted)
 	}
 	routes, bar := d.routes(m)
 	if len(routes) == 0 {
 		return barred(bar)
 	}
-	var tried []sms.Receipt
-	attempts, told := 0, 0 // told is the refusal that says most of what to do
-	for i, route := range routes {
-		if i > 0 && d.tooLate(end) {
+	r := j.chain(routes)
+	for retry := range d.Retries {
+		if routes = again(routes, j.tried); r.Outcome != sms.Refused || len(routes) == 0 || !d.pause(j.end, retry, routes, j.tried) {
 			break
 		}
-		r := d.deliverBy(ctx, end, route, m)
-		attempts += r.Attempts
+		r = j.chain(routes)
+	}
+	r.Attempts = j.attempts
+	for _, passed := range j.tried {
+		if passed.Adapter != r.Adapter {
+			r.Passed = append(r.Passed, passed)
+		}
+	}
+	return r
+}
+
+// End is when the budget of a message ends.
+func (d *Deliverer) End(m *sms.Message) time.Time {
+	begin := m.Received // the app's patience began then
+	if begin.IsZero() {
+		begin = time.Now()
+	}
+	return begin.Add(d.Timeout)
+}
+
+// journey is one message on its way.
+type journey struct {
+	*Deliverer
+	ctx      context.Context
+	end      time.Time
+	message  *sms.Message
+	log      Log
+	attempts int
+	tried    []sms.Receipt // the last refusal of each adapter
+}
+
+// chain tries one route after the other, until one takes the message or no other may. Of several refusals it returns the one
+// that says most of what to do.
+func (j *journey) chain(routes []Route) (told sms.Receipt) {
+	for i, route := range routes {
+		if i > 0 && j.tooLate(j.end) {
+			break
+		}
+		r := j.by(route, 0)
+		j.attempts += r.Attempts
 		if r.Outcome != sms.Refused {
-			r.Attempts, r.Passed = attempts, tried
 			return r
 		}
-		tried = append(tried, r)
-		if r.Refusal.Cause < tried[told].Refusal.Cause {
-			told = i
+		if at := slices.IndexFunc(j.tried, func(other sms.Receipt) bool { return other.Adapter == r.Adapter }); at >= 0 {
+			j.tried[at] = r
+		} else {
+			j.tried = append(j.tried, r)
 		}
 		if !r.Refusal.Cause.TryNext(r.Refusal.ByProvider) {
 			break
 		}
 	}
-	r := tried[told]
-	r.Attempts, r.Passed = attempts, slices.Delete(tried, told, told+1)
-	return r
+	told = j.tried[0]
+	for _, r := range j.tried[1:] {
+		if r.Refusal.Cause < told.Refusal.Cause {
+			told = r
+		}
+	}
+	return told
+}
+
+// firstPause is the longest pause before the first retry. Before each that follows it is twice as long.
+const firstPause = 500 * time.Millisecond
+
+// again are the routes that may take the message after a while: none, if one has said that it is of no use.
+func again(routes []Route, tried []sms.Receipt) (left []Route) {
+	for _, r := range tried {
+		if !r.Refusal.Cause.TryNext(r.Refusal.ByProvider) {
+			return nil
+		}
+	}
+	for _, route := range routes {
+		if r := refusalBy(route, tried); r != nil && r.ByProvider && !route.Account.resting() &&
+			(r.Cause == sms.Busy || r.Cause == sms.Unavailable) {
+			left = append(left, route)
+		}
+	}
+	return left
+}
+
+func refusalBy(route Route, tried []sms.Receipt) *sms.Refusal {
+	for _, r := range tried {
+		if r.Adapter == route.Adapter.Name {
+			return r.Refusal
+		}
+	}
+	return nil
+}
+
+// pause waits until one of the routes may be tried again, if there is time for it.
+func (d *Deliverer) pause(end time.Time, retry int, routes []Route, tried []sms.Receipt) bool {
+	wait := firstPause << retry
+	wait -= rand.N(wait / 2) // so that those who failed together do not come back together
+	asked := time.Duration(math.MaxInt64)
+	for _, route := range routes {
+		asked = min(asked, refusalBy(route, tried).RetryAfter)
+	}
+	wait = max(wait, asked)
+	if d.tooLate(end.Add(-wait)) {
+		return false
+	}
+	time.Sleep(wait)
+	return true
+}
+
+// resume sends the parts that are missing. They are sent by the same adapter, because another may split the text otherwise.
+func (j *journey) resume(adapter string, parts, accepted int) sms.Receipt {
+	stuck := sms.Receipt{Refusal: sms.PartlySent(accepted, parts), Adapter: adapter, Parts: parts, Resumable: true}
+	at := slices.IndexFunc(j.Routes, func(r Route) bool { return r.Adapter.Name == adapter })
+	if at < 0 {
+		stuck.Detail = "the adapter that sent the first parts is gone"
+		return stuck
+	}
+	if list, err := j.Routes[at].Adapter.Parts(j.message, j.MaxParts); err != nil || len(list) != parts {
+		stuck.Detail = "the adapter that sent the first parts splits the text otherwise now"
+		return stuck
+	}
+	return j.by(j.Routes[at], accepted)
 }
 
 // routes are those that a message may take, in the order in which they are tried. Without any, bar is the weightiest of the
@@ -147,40 +272,41 @@ func barred(cause sms.Cause) sms.Receipt {
 	return sms.Receipt{Outcome: sms.Refused, Refusal: refusal, Detail: "no adapter's conditions hold for this message"}
 }
 
-// deliverBy sends a message by one route, in parts if it is too long for one. The id is that of the first part.
-func (d *Deliverer) deliverBy(ctx context.Context, end time.Time, route Route, m *sms.Message) sms.Receipt {
-	parts, err := route.Adapter.Parts(m, d.MaxParts)
+// by sends a message by one route, in parts if it is too long for one, those that were accepted before aside. The id is that of
+// the first part.
+func (j *journey) by(route Route, accepted int) (r sms.Receipt) {
+	parts, err := route.Adapter.Parts(j.message, j.MaxParts)
 	if err != nil {
 		return unable(route, err)
 	}
-	var all sms.Receipt
-	for i, part := range parts {
-		if i > 0 && d.tooLate(end) {
-			return partly(all, i, len(parts))
-		}
-		r := d.sendPart(ctx, end, route, m, part)
-		r.Attempts += all.Attempts
-		switch {
-		case i == 0:
-			all = r
-		case r.Outcome != sms.Accepted:
-			all = partly(r, i, len(parts))
-		default:
-			all.Attempts = r.Attempts
+	attempts := 0
+	for i := accepted; i < len(parts); i++ {
+		if i > accepted && j.tooLate(j.end) {
+			r = sms.Receipt{Outcome: sms.Refused, Adapter: r.Adapter}
+		} else {
+			r = j.part(route, parts[i])
+			attempts += r.Attempts
 		}
 		if r.Outcome != sms.Accepted {
+			if i > 0 {
+				r = partly(r, i, len(parts))
+			}
 			break
 		}
+		j.log.Part(route.Adapter.Name, r.ID, len(parts))
 	}
-	all.Parts = len(parts)
-	return all
+	r.Attempts, r.Parts = attempts, len(parts)
+	if r.Outcome == sms.Accepted {
+		r.ID = j.log.ID()
+	}
+	return r
 }
 
-// partly is the receipt of a message of which some parts went out: whatever became of the next one, the rest must not be
-// sent by itself, and the whole not again.
+// partly is the receipt of a message of which some parts went out: the whole must not be sent again, whatever became of the next
+// part, and the rest only if that certainly did not go out.
 func partly(r sms.Receipt, sent, parts int) sms.Receipt {
-	r.Outcome, r.ID, r.Parts = sms.OutcomeUnknown, "", parts
-	r.Refusal = sms.RefuseAs(sms.Unknown, sms.Partly, "sent", strconv.Itoa(sent), "parts", strconv.Itoa(parts))
+	r.Resumable = r.Outcome == sms.Refused
+	r.Outcome, r.ID, r.Refusal = sms.OutcomeUnknown, "", sms.PartlySent(sent, parts)
 	return r
 }
 
@@ -188,23 +314,52 @@ func partly(r sms.Receipt, sent, parts int) sms.Receipt {
 // unknown, where a refusal could have been told.
 const leastAttempt = 3 * time.Second
 
+func (d *Deliverer) least() time.Duration { return min(d.AttemptTimeout, d.Timeout/2, leastAttempt) }
+
 // tooLate reports whether there is no time for another attempt.
-func (d *Deliverer) tooLate(end time.Time) bool {
-	return time.Until(end) < min(d.AttemptTimeout, d.Timeout/2, leastAttempt)
+func (d *Deliverer) tooLate(end time.Time) bool { return time.Until(end) < d.least() }
+
+// part sends a part of a message, or all of it, when it is its turn. Where the provider knows a message by its id, it is asked once
+// more if it gave no clear answer.
+func (j *journey) part(route Route, part *sms.Message) sms.Receipt {
+	r := j.turn(route, part)
+	if r.Outcome == sms.OutcomeUnknown && route.Adapter.Idempotent() && !j.tooLate(j.end) {
+		second := j.turn(route, part)
+		second.Attempts += r.Attempts
+		if second.Outcome == sms.Accepted {
+			return second
+		}
+		r.Attempts = second.Attempts // that it is not taken now says nothing of the first time
+	}
+	return r
 }
 
-// sendPart sends a part of a message, or all of it. If the provider no longer takes a token that was kept, it is sent once
-// more with a new one.
-func (d *Deliverer) sendPart(ctx context.Context, end time.Time, route Route, m, part *sms.Message) sms.Receipt {
-	if route.Tokens == nil {
-		return d.attempt(ctx, end, route, m, part, sms.Hidden{})
+// turn sends a part when the account has room for it, unless it rests.
+func (j *journey) turn(route Route, part *sms.Message) sms.Receipt {
+	leave, refusal := route.Account.enter(j.message.User, j.end.Add(-j.least()))
+	if refusal != nil {
+		r := unable(route, refusal)
+		r.Detail = "the account rests after failures, or has no room"
+		return r
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	r := sms.Receipt{Refusal: sms.Refuse(sms.Unknown)} // should it panic
+	defer func() { leave(r) }()
+	r = j.send(route, part)
+	return r
+}
+
+// send sends a part. If the provider no longer takes a token that was kept, it is sent once more with a new one.
+func (j *journey) send(route Route, part *sms.Message) sms.Receipt {
+	d, m, end := j.Deliverer, j.message, j.end
+	if !route.Adapter.NeedsToken() {
+		return d.attempt(j.ctx, end, route, m, part, sms.Hidden{})
+	}
+	ctx, cancel := context.WithDeadline(j.ctx, end)
 	defer cancel()
 	fetch := func(ctx context.Context) (adapters.Token, sms.Receipt) { return d.fetchToken(ctx, end, route) }
 	attempts := 0
 	for again := false; ; again = true {
-		token, fresh, r := route.Tokens.get(ctx, fetch)
+		token, fresh, r := route.Account.tokens.get(ctx, fetch)
 		switch {
 		case token.Empty():
 		case (fresh || again) && d.tooLate(end):
@@ -217,7 +372,7 @@ func (d *Deliverer) sendPart(ctx context.Context, end time.Time, route Route, m,
 		if token.Empty() || r.Status != http.StatusUnauthorized || r.Outcome != sms.Refused {
 			return r
 		}
-		route.Tokens.drop(ctx, token, fresh || again, r)
+		route.Account.tokens.drop(ctx, token, fresh || again, r)
 		if fresh || again {
 			return r
 		}
@@ -263,118 +418,3 @@ func unable(route Route, err error) sms.Receipt {
 	}
 	return r
 }
-
-// attempt makes one request for a part of a message.
-func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, part *sms.Message, token sms.Hidden) sms.Receipt {
-	ctx, cancel := context.WithDeadline(ctx, d.until(end))
-	defer cancel()
-	way := progress{stop: cancel}
-	x, err := route.Adapter.Prepare(httptrace.WithClientTrace(ctx, way.trace()), part, token, time.Now())
-	if err != nil {
-		return unable(route, err)
-	}
-	if again := x.Request.GetBody; again != nil {
-		x.Request.GetBody = func() (io.ReadCloser, error) { return way.repeat(again) }
-	}
-	x.Request.Header["Accept-Encoding"] = acceptGzip
-	m.Begun = true
-	reply, err := route.Transport.RoundTrip(x.Request)
-	if err != nil {
-		r := d.failed(err, &way)
-		r.Adapter, r.Attempts = route.Adapter.Name, 1
-		return r
-	}
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	body, whole := readReply(reply, *buf)
-	r := x.Read(reply.StatusCode, reply.Header, body, whole)
-	*buf = body
-	r.Attempts = 1
-	return r
-}
-
-// failed says what a request that got no reply came to. Only where it is certain that no connection came about was
-// nothing sent; what happened on a connection is unknown.
-func (d *Deliverer) failed(err error, way *progress) sms.Receipt {
-	if way.asked.Load() && !way.connected.Load() || d.NotSent != nil && d.NotSent(err) {
-		return sms.Receipt{
-			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Detail: err.Error(),
-		}
-	}
-	// The error may quote what the provider sent, so it is told by its kind.
-	detail := "the connection broke before the reply"
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		detail = "no reply in time"
-	}
-	return sms.Receipt{
-		Outcome: sms.OutcomeUnknown, Refusal: &sms.Refusal{Cause: sms.Unknown, ByProvider: true}, Detail: detail,
-	}
-}
-
-// acceptGzip is set by us because net/http takes longer: it copies the header for it.
-var acceptGzip = []string{"gzip"}
-
-// buffers are for replies: what is read from one keeps nothing of it.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// readReply reads at most adapters.MaxReply bytes, into buf if they fit, and says whether that was all.
-func readReply(reply *http.Response, buf []byte) (body []byte, whole bool) {
-	defer reply.Body.Close()
-	from, size := io.Reader(reply.Body), max(reply.ContentLength, 511)+1
-	if reply.Header.Get("Content-Encoding") == "gzip" {
-		z, err := gzip.NewReader(reply.Body)
-		if err != nil {
-			return nil, false
-		}
-		from = z
-	}
-	body = slices.Grow(buf[:0], int(min(size, adapters.MaxReply)))
-	for len(body) <= adapters.MaxReply {
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
-		}
-		n, err := from.Read(body[len(body):min(cap(body), adapters.MaxReply+1)])
-		body = body[:len(body)+n]
-		if err != nil {
-			return body, err == io.EOF
-		}
-	}
-	return body[:adapters.MaxReply], false
-}
-
-// progress records how far net/http came with a request. Its hooks run before RoundTrip returns.
-type progress struct {
-	asked, connected, http2 atomic.Bool
-	stop                    func()
-	hooks                   httptrace.ClientTrace
-}
-
-func (p *progress) trace() *httptrace.ClientTrace {
-	p.hooks = httptrace.ClientTrace{
-		GetConn: func(string) { p.asked.Store(true) },
-		GotConn: func(httptrace.GotConnInfo) {
-			if p.http2.Load() { // a second time, after the request went out
-				p.stop()
-			}
-			p.connected.Store(true)
-		},
-		WroteHeaderField: func(name string, _ []string) {
-			if strings.HasPrefix(name, ":") { // only HTTP/2 has these
-				p.http2.Store(true)
-			}
-		},
-	}
-	return &p.hooks
-}
-
-// repeat gives a body a second time, which net/http asks for when a kept connection died before anything was written. On
-// HTTP/2 it also asks after errors that may come late, and repeats requests without a body unasked.
-func (p *progress) repeat(again func() (io.ReadCloser, error)) (io.ReadCloser, error) {
-	if p.http2.Load() {
-		return nil, errNoRepeat
-	}
-	return again()
-}
-
-var errNoRepeat = errors.New("a message is not sent twice")

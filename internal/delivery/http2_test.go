@@ -31,7 +31,7 @@ func TestNoRepeatOverHTTP2(t *testing.T) {
 			return reply, err
 		})
 		d := &Deliverer{Timeout: time.Second, AttemptTimeout: time.Second, Routes: []Route{route(t, "x", s.URL, asks)}}
-		if r := d.Deliver(t.Context(), message()); r.Outcome != sms.Accepted || (again != nil) != http2 {
+		if r := d.Deliver(t.Context(), message(), new(Untracked)); r.Outcome != sms.Accepted || (again != nil) != http2 {
 			t.Errorf("HTTP/2 %t: %s, asked for the body again: %v", http2, r.Outcome, again)
 		}
 		s.Close()
@@ -108,8 +108,8 @@ func TestNoRepeatAfterHTTP2Error(t *testing.T) {
 				t.Fatal(err)
 			}
 			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
-			d := &Deliverer{Timeout: 3 * time.Second, AttemptTimeout: 3 * time.Second, Routes: []Route{{Adapter: a, Transport: transport}}}
-			r := d.Deliver(context.Background(), message())
+			d := &Deliverer{Timeout: 3 * time.Second, AttemptTimeout: 3 * time.Second, Routes: []Route{{Adapter: a, Transport: transport, Account: NewAccount()}}}
+			r := d.Deliver(context.Background(), message(), new(Untracked))
 			if r.Outcome != sms.OutcomeUnknown || l.requests.Load() != 1 {
 				t.Errorf("%s disowns %q: %s, %d requests for one message", name, send, r.Outcome, l.requests.Load())
 			}

@@ -55,7 +55,7 @@ func narrowRoute(t *testing.T, url string) Route {
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return Route{Adapter: a, Transport: transport}
+	return Route{Adapter: a, Transport: transport, Account: NewAccount()}
 }
 
 // A long text goes out in parts, each once and in order; the app is told the first one's id, or truly how far it came.
@@ -93,7 +93,7 @@ func TestParts(t *testing.T) {
 			}
 			m := message()
 			m.Body = sms.Hide(c.text)
-			r := d.Deliver(t.Context(), m)
+			r := d.Deliver(t.Context(), m, new(Untracked))
 			cause := ""
 			if r.Refusal != nil {
 				cause = r.Refusal.Error()
@@ -131,7 +131,7 @@ func TestPartsInTime(t *testing.T) {
 	d := &Deliverer{Timeout: 300 * time.Millisecond, AttemptTimeout: 250 * time.Millisecond, MaxParts: 10, Routes: []Route{narrowRoute(t, p.URL)}}
 	m := message()
 	m.Body = sms.Hide("Hello dear old friend")
-	if r := d.Deliver(t.Context(), m); r.Refusal == nil || r.Refusal.Error() != "unknown.partly" || r.Attempts != 1 || p.count.Load() != 1 {
+	if r := d.Deliver(t.Context(), m, new(Untracked)); r.Refusal == nil || r.Refusal.Error() != "unknown.partly" || r.Attempts != 1 || p.count.Load() != 1 {
 		t.Errorf("%s %v after %d attempts, the provider has %d", r.Outcome, r.Refusal, r.Attempts, p.count.Load())
 	}
 }
@@ -145,7 +145,7 @@ func TestNoAttemptTooLate(t *testing.T) {
 	second := serve(t, say(200, `{"id":"7"}`))
 	d := deliverer(t, first.URL, second.URL)
 	d.Timeout, d.AttemptTimeout = 300*time.Millisecond, 250*time.Millisecond
-	if r := d.Deliver(t.Context(), message()); r.Cause() != sms.Busy || second.count.Load() != 0 {
+	if r := d.Deliver(t.Context(), message(), new(Untracked)); r.Cause() != sms.Busy || second.count.Load() != 0 {
 		t.Errorf("%s %s, the second has %d", r.Outcome, r.Cause(), second.count.Load())
 	}
 }
@@ -159,7 +159,7 @@ func TestTooLateToBegin(t *testing.T) {
 		before := p.count.Load()
 		m := message()
 		m.Received = time.Now().Add(-ago)
-		if r := d.Deliver(t.Context(), m); r.Outcome != want || (p.count.Load() > before) != (want == sms.Accepted) {
+		if r := d.Deliver(t.Context(), m, new(Untracked)); r.Outcome != want || (p.count.Load() > before) != (want == sms.Accepted) {
 			t.Errorf("%s ago: %s %s", ago, r.Outcome, r.Cause())
 		}
 	}

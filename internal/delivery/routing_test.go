@@ -53,7 +53,7 @@ func recorded(t interface{ Fatal(...any) }, n int) (*Deliverer, *recorder) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Routes = append(d.Routes, Route{Adapter: a, Transport: r})
+		d.Routes = append(d.Routes, Route{Adapter: a, Transport: r, Account: NewAccount()})
 	}
 	return d, r
 }
@@ -88,7 +88,7 @@ func TestBars(t *testing.T) {
 			d.Routes[i].Bars = bar(cause)
 		}
 		m := message()
-		r := d.Deliver(t.Context(), m)
+		r := d.Deliver(t.Context(), m, new(Untracked))
 		cause := ""
 		if r.Outcome != sms.Accepted {
 			cause = r.Refusal.Error()
@@ -169,10 +169,10 @@ func TestWeights(t *testing.T) {
 		m := message()
 		m.ID = strconv.Itoa(i)
 		asked.asked = nil
-		r := d.Deliver(t.Context(), m)
+		r := d.Deliver(t.Context(), m, new(Untracked))
 		first := strings.Join(asked.asked, " ")
 		asked.asked = nil
-		d.Deliver(t.Context(), m)
+		d.Deliver(t.Context(), m, new(Untracked))
 		if second := strings.Join(asked.asked, " "); first != second || len(r.Passed) != 3 {
 			t.Errorf("asked %s, and then %s", first, second)
 		}
@@ -269,7 +269,7 @@ func TestRoutingProperties(t *testing.T) {
 			}
 			return true
 		}
-		r := d.Deliver(t.Context(), m)
+		r := d.Deliver(t.Context(), m, new(Untracked))
 		var runs [][]string // of those that may get it, in order; those in one run in any
 		for i := range n {
 			if i == 0 || d.Routes[i].Weight == 0 || d.Routes[i-1].Weight == 0 {

@@ -73,7 +73,7 @@ func (b *bank) deliverer(t *testing.T) *Deliverer {
 	if !a.NeedsToken() {
 		t.Fatal("no token is needed")
 	}
-	return &Deliverer{Timeout: 20 * time.Second, AttemptTimeout: 10 * time.Second, MaxParts: 10, Routes: []Route{{Adapter: a, Transport: b, Tokens: NewTokens()}}}
+	return &Deliverer{Timeout: 20 * time.Second, AttemptTimeout: 10 * time.Second, MaxParts: 10, Routes: []Route{{Adapter: a, Transport: b, Account: NewAccount()}}}
 }
 
 // However many messages need it, a token is fetched once, and again shortly before it expires.
@@ -85,7 +85,7 @@ func TestTokenIsShared(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
-					if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted || r.Attempts != 1 {
+					if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || r.Attempts != 1 {
 						t.Errorf("%s %s %q after %d attempts", r.Outcome, r.Cause(), r.Detail, r.Attempts)
 					}
 				})
@@ -112,9 +112,9 @@ func TestTokenIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{lifetime: 3600}
 		d := b.deliverer(t)
-		d.Deliver(context.Background(), message())
+		d.Deliver(context.Background(), message(), new(Untracked))
 		b.issued = 7 // all earlier ones are void
-		if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted || r.Attempts != 2 || b.taken != 2 || b.refused != 1 || b.issued != 8 {
+		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || r.Attempts != 2 || b.taken != 2 || b.refused != 1 || b.issued != 8 {
 			t.Errorf("%s after %d attempts, %d taken, %d refused, token %d", r.Outcome, r.Attempts, b.taken, b.refused, b.issued)
 		}
 		d.Routes[0].Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -124,11 +124,11 @@ func TestTokenIsRenewed(t *testing.T) {
 			return b.RoundTrip(r)
 		})
 		b.refused, b.issued = 0, 8
-		if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Misconfigured || r.Attempts != 2 || b.refused != 2 || b.issued != 9 {
+		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Misconfigured || r.Attempts != 2 || b.refused != 2 || b.issued != 9 {
 			t.Errorf("%s after %d attempts, %d refused, token %d", r.Cause(), r.Attempts, b.refused, b.issued)
 		}
 		for range 20 {
-			if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Misconfigured || r.Attempts != 0 {
+			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Misconfigured || r.Attempts != 0 {
 				t.Errorf("new tokens are void: %s after %d attempts", r.Cause(), r.Attempts)
 			}
 		}
@@ -137,7 +137,7 @@ func TestTokenIsRenewed(t *testing.T) {
 		}
 		d.Routes[0].Transport = b
 		time.Sleep(pauseAfterRefusal)
-		if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted {
 			t.Errorf("after the pause: %s", r.Cause())
 		}
 	})
@@ -148,7 +148,7 @@ func TestTokenServesToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{lifetime: 3600}
 		d := b.deliverer(t)
-		d.Deliver(context.Background(), message())
+		d.Deliver(context.Background(), message(), new(Untracked))
 		asked := 0
 		d.Routes[0].Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Path == "/token" {
@@ -159,7 +159,7 @@ func TestTokenServesToTheEnd(t *testing.T) {
 		})
 		time.Sleep(3550 * time.Second)
 		for range 20 {
-			if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted {
 				t.Fatalf("before its end: %s", r.Cause())
 			}
 		}
@@ -167,7 +167,7 @@ func TestTokenServesToTheEnd(t *testing.T) {
 			t.Errorf("a new token was asked for %d times", asked)
 		}
 		time.Sleep(50 * time.Second)
-		if r := d.Deliver(context.Background(), message()); r.Cause() != sms.Unavailable || b.taken != 21 {
+		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unavailable || b.taken != 21 {
 			t.Errorf("after its end: %s, %d taken", r.Cause(), b.taken)
 		}
 	})
@@ -178,17 +178,17 @@ func TestTokenLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{lifetime: 3600, slow: 4 * time.Second}
 		hurried, patient := b.deliverer(t), b.deliverer(t)
-		hurried.Routes[0].Tokens = patient.Routes[0].Tokens
+		hurried.Routes[0].Account.tokens = patient.Routes[0].Account.tokens
 		hurried.Timeout = 2 * time.Second
-		if r := hurried.Deliver(context.Background(), message()); r.Cause() != sms.Unavailable {
+		if r := hurried.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unavailable {
 			t.Errorf("too late for a token: %s", r.Cause())
 		}
-		if r := patient.Deliver(context.Background(), message()); r.Outcome != sms.Accepted {
+		if r := patient.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted {
 			t.Errorf("the next: %s", r.Cause())
 		}
 		late := b.deliverer(t)
 		late.Timeout = 6 * time.Second
-		if r := late.Deliver(context.Background(), message()); r.Outcome != sms.Refused || r.Cause() != sms.Unavailable || b.taken != 1 {
+		if r := late.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Refused || r.Cause() != sms.Unavailable || b.taken != 1 {
 			t.Errorf("the token took too long: %s %s, %d taken", r.Outcome, r.Cause(), b.taken)
 		}
 	})
@@ -216,7 +216,7 @@ func TestNoToken(t *testing.T) {
 				d := b.deliverer(t)
 				second := &bank{lifetime: 3600}
 				for range 20 {
-					if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Refused || r.Cause() != c.cause || strings.Contains(r.Detail, "secret") {
+					if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Refused || r.Cause() != c.cause || strings.Contains(r.Detail, "secret") {
 						t.Fatalf("%s %s %q", r.Outcome, r.Cause(), r.Detail)
 					}
 				}
@@ -224,12 +224,12 @@ func TestNoToken(t *testing.T) {
 					t.Errorf("the provider was asked %d times", b.issued)
 				}
 				d.Routes = append(d.Routes, second.deliverer(t).Routes...)
-				if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted || second.taken != 1 {
+				if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || second.taken != 1 {
 					t.Errorf("the next adapter: %s %s", r.Outcome, r.Cause())
 				}
-				time.Sleep(c.pause)
+				time.Sleep(max(c.pause, rest+time.Second)) // an account that cannot be reached rests for longer
 				b.deny, b.lifetime = nil, 3600
-				if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Accepted || b.taken != 1 {
+				if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || b.taken != 1 {
 					t.Errorf("after the pause: %s %s", r.Outcome, r.Cause())
 				}
 			})
@@ -245,7 +245,7 @@ func TestTokenThatHangs(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				if r := d.Deliver(context.Background(), message()); r.Outcome != sms.Refused || r.Cause() != sms.Unavailable {
+				if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Refused || r.Cause() != sms.Unavailable {
 					t.Errorf("%s %s", r.Outcome, r.Cause())
 				}
 			})

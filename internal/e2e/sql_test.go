@@ -43,13 +43,17 @@ INSERT INTO v_extensions (extension_uuid, domain_uuid, extension, password, outb
 
 // https://www.kamailio.org/docs/db-tables/kamailio-db-5.8.x.html#gen-db-subscriber
 func kamailio(id string) string {
-	sum := md5.Sum([]byte("alice:example.com:a-password-of-alice"))
+	ha1 := func(name string) string {
+		sum := md5.Sum([]byte(name + ":example.com:a-password-of-alice"))
+		return hex.EncodeToString(sum[:])
+	}
 	return `
 CREATE TABLE subscriber (
 	id ` + id + ` NOT NULL, username VARCHAR(64) DEFAULT '' NOT NULL, domain VARCHAR(64) DEFAULT '' NOT NULL, password VARCHAR(64) DEFAULT '' NOT NULL,
 	ha1 VARCHAR(128) DEFAULT '' NOT NULL, ha1b VARCHAR(128) DEFAULT '' NOT NULL, PRIMARY KEY (id), CONSTRAINT subscriber_account_idx UNIQUE (username, domain)
 );
-INSERT INTO subscriber (username, domain, password, ha1) VALUES ('alice', 'example.com', '', '` + hex.EncodeToString(sum[:]) + `');
+INSERT INTO subscriber (username, domain, password, ha1) VALUES ('alice', 'example.com', '', '` + ha1("alice") + `');
+INSERT INTO subscriber (username, domain, password, ha1) VALUES ('jürgen', 'example.com', '', '` + ha1("jürgen") + `');
 INSERT INTO subscriber (username, domain, password, ha1) VALUES ('off', 'example.com', '', '');
 `
 }
@@ -157,7 +161,24 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-func postgres(t *testing.T) (*dbServer, string) {
+// lend copies a file into a folder of a server's, where nobody else can read it.
+func lend(t *testing.T, name, dir, file string) string {
+	t.Helper()
+	in, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	copied := filepath.Join(dir, filepath.Base(file))
+	cmd := as(t, name, dir, "sh", "-c", `umask 077; cat >"$0"`, copied)
+	cmd.Stdin = in
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return copied
+}
+
+func postgres(t *testing.T, options ...string) (*dbServer, string) {
 	dir := shortDir(t)
 	initdb := installed(t, "initdb", "/usr/lib/postgresql/*/bin")
 	_, port, _ := net.SplitHostPort(freeAddress(t))
@@ -170,15 +191,20 @@ func postgres(t *testing.T) (*dbServer, string) {
 	}
 	s := &dbServer{t: t, address: "127.0.0.1:" + port, command: func() *exec.Cmd {
 		cmd := as(t, "postgres", dir, filepath.Join(filepath.Dir(initdb), "postgres"), "-D", filepath.Join(dir, "data"), "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
+		cmd.Args = append(cmd.Args, options...)
 		cmd.Args[0] = "postgres"
 		return cmd
 	}}
 	s.start()
 	t.Cleanup(s.stop)
-	return s, "postgres://sms:canary-database@127.0.0.1:" + port + "/postgres?sslmode=disable"
+	address := "postgres://sms:canary-database@127.0.0.1:" + port + "/postgres?sslmode=disable"
+	if db := open(t, "postgres", address); !eventually(func() bool { return db.Ping() == nil }) {
+		t.Fatal("PostgreSQL does not start")
+	}
+	return s, address
 }
 
-func mariadb(t *testing.T) (*dbServer, string) {
+func mariadb(t *testing.T, options ...string) (*dbServer, string) {
 	dir := shortDir(t)
 	install, daemon := installed(t, "mariadb-install-db"), installed(t, "mariadbd", "/usr/sbin", "/usr/libexec")
 	_, port, _ := net.SplitHostPort(freeAddress(t))
@@ -187,7 +213,9 @@ func mariadb(t *testing.T) (*dbServer, string) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s := &dbServer{t: t, address: "127.0.0.1:" + port, command: func() *exec.Cmd {
-		return as(t, "mysql", dir, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"))
+		cmd := as(t, "mysql", dir, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"))
+		cmd.Args = append(cmd.Args, options...)
+		return cmd
 	}}
 	s.start()
 	t.Cleanup(s.stop)
@@ -249,13 +277,18 @@ func TestUsersOfDatabases(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = lite.Close()
-	execute(t, "postgres", postgresAddress, fusionPBX+kamailio("SERIAL"))
+	latin1 := "CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+	execute(t, "postgres", postgresAddress, fusionPBX+latin1)
+	latin1Address := strings.Replace(postgresAddress, "/postgres?", "/latin1?", 1)
+	execute(t, "postgres", latin1Address, kamailio("SERIAL"))
 	execute(t, "mysql", mariadbAddress, kamailio("INT(10) UNSIGNED AUTO_INCREMENT")+asterisk())
 	p := newProvider(t).plain()
 	for name, example := range sqlExamples(t) {
 		t.Run(name, func(t *testing.T) {
 			kind, address, server := "postgres", postgresAddress, postgresServer
 			switch {
+			case name == "Kamailio on PostgreSQL":
+				address = latin1Address
 			case strings.Contains(example, "sql mysql"):
 				kind, address, server = "mysql", mariadbAddress, mariadbServer
 			case strings.Contains(example, "sql sqlite"):
@@ -311,11 +344,14 @@ func TestUsersOfDatabases(t *testing.T) {
 			want(401, "off"+domain, "")
 			for _, attack := range []string{
 				"' OR 1=1 --", "alice' --", "alice" + domain + "' OR 'a'='a", `\' OR 1=1 -- `, "%", "_lice" + domain, "alice" + domain + "\x00", "\xff\xfe", "{user}", "$1", "?", ":name",
-				strings.Repeat("x", 10_000), "'; DROP TABLE subscriber; --",
+				strings.Repeat("x", 10_000), "'; DROP TABLE subscriber; --", "мария" + domain, "иван@пример.com", "😀",
 			} {
 				want(401, attack, right)
 			}
 			want(200, "alice"+domain, right)
+			if strings.HasPrefix(name, "Kamailio") { // in LATIN1, which has this letter
+				want(200, "jürgen"+domain, right)
+			}
 			if server == nil {
 				return
 			}
@@ -352,5 +388,60 @@ func TestUsersOfDatabases(t *testing.T) {
 				t.Errorf("the log tells a secret or what stood for a name:\n%s", log)
 			}
 		})
+	}
+}
+
+// A database is asked over TLS if the address says so, and not at all if somebody else may be answering: then nobody is
+// admitted, and the log says why.
+func TestTLSToDatabases(t *testing.T) {
+	ca, key, _ := certificate(t)
+	another, _, _ := certificate(t)
+	dir := shortDir(t)
+	_, postgresAddress := postgres(t, "-c", "ssl=on", "-c", "ssl_cert_file="+lend(t, "postgres", dir, ca), "-c", "ssl_key_file="+lend(t, "postgres", dir, key))
+	dir = shortDir(t)
+	_, mariadbAddress := mariadb(t, "--ssl-cert="+lend(t, "mysql", dir, ca), "--ssl-key="+lend(t, "mysql", dir, key))
+	const table = "CREATE TABLE people (name VARCHAR(64), password VARCHAR(64));\nINSERT INTO people VALUES ('alice', 'a-password-of-alice')"
+	execute(t, "postgres", postgresAddress, table)
+	execute(t, "mysql", mariadbAddress, table)
+	p := newProvider(t).plain()
+	for _, c := range []struct{ kind, address, encrypted string }{
+		{"postgres", strings.Replace(postgresAddress, "disable", "verify-full&sslrootcert=", 1), "SELECT 1 FROM pg_stat_ssl WHERE ssl AND pid = pg_backend_pid()"},
+		{"mysql", mariadbAddress + "&tls=true", "SELECT 1 FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher' AND variable_value <> ''"},
+	} {
+		at := freeAddress(t)
+		config := write(t, "Caddyfile", options+fmt.Sprintf(`%s {
+	acrobits_sms {
+		users sql %s {env.USERS_DATABASE} {
+			query "SELECT name, password FROM people WHERE name = {user} AND EXISTS (%s)"
+		}
+		default_region US
+		adapter twilio {
+			base_url    %s
+			account_sid AC1
+			auth_token  {env.TOKEN}
+		}
+	}
+}
+`, site("http", at), c.kind, c.encrypted, p.URL))
+		for trusted, want := range map[string]int{ca: 200, another: 500} {
+			env := []string{"TOKEN=x", "USERS_DATABASE=" + c.address + trusted}
+			if c.kind == "mysql" { // whose addresses name no file
+				env = []string{"TOKEN=x", "USERS_DATABASE=" + c.address, "SSL_CERT_FILE=" + trusted}
+			}
+			s := start(t, config, at, env...)
+			resp, err := http.PostForm("http://"+at+"/", url.Values{"username": {"alice"}, "password": {"a-password-of-alice"}, "sms_to": {"+15551234567"}, "sms_body": {"Hello World"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			s.stop()
+			log := s.out.String()
+			if sent := len(p.take()); resp.StatusCode != want || (sent == 1) != (want == 200) {
+				t.Errorf("%s: %d and %d messages, want %d\n%s", c.kind, resp.StatusCode, sent, want, log)
+			}
+			if strings.Contains(log, "signed by unknown authority") != (want == 500) || strings.Contains(log, "canary-database") || strings.Contains(log, "a-password-of-alice") {
+				t.Errorf("%s: the log is\n%s", c.kind, log)
+			}
+		}
 	}
 }

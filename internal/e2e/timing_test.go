@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,10 +13,46 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"golang.org/x/crypto/bcrypt"
 )
+
+// slowHash is of no password that is sent here.
+const slowHash = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+
+// slowService knows ann, and hurries if it does not know somebody.
+func slowService(w http.ResponseWriter, r *http.Request) {
+	var question struct{ User, Password string }
+	_ = json.NewDecoder(r.Body).Decode(&question)
+	if question.User != "ann" {
+		_, _ = io.WriteString(w, `{"allowed": false}`)
+		return
+	}
+	_ = bcrypt.CompareHashAndPassword([]byte(slowHash), []byte(question.Password))
+	_, _ = io.WriteString(w, `{"allowed": false, "user": "ann"}`)
+}
+
+// tokenOf makes a token of ann's.
+func tokenOf(t *testing.T, secret, audience string) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(secret)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.Signed(signer).Claims(jwt.Claims{
+		Subject: "ann", Audience: jwt.Audience{audience}, Expiry: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
 
 // The time of a refusal does not tell what was wrong. TIMING is how many of each class are sent, 1000 in the long run; in
 // the short one a busy machine is given more room.
@@ -24,6 +62,9 @@ func TestTimeOfRefusals(t *testing.T) {
 		count, most = n, 5*time.Millisecond
 	}
 	address := freeAddress(t)
+	service := newProvider(t).plain()
+	service.do(slowService)
+	const secret = "a-secret-of-more-than-thirty-two-bytes"
 	file := write(t, "Caddyfile", fmt.Sprintf(`{
 	admin off
 	auto_https off
@@ -33,13 +74,33 @@ func TestTimeOfRefusals(t *testing.T) {
 }
 %s {
 	bind 127.0.0.1
+	acrobits_sms /http {
+		users http %s
+		default_region US
+		adapter sandbox
+	}
+	acrobits_sms /jwt {
+		users jwt {
+			secret   %s
+			audience sms
+		}
+		default_region US
+		adapter sandbox
+	}
+	acrobits_sms /sql {
+		users sql sqlite {$USERS_DATABASE} {
+			query "SELECT name, password FROM users WHERE name = {user}"
+		}
+		default_region US
+		adapter sandbox
+	}
 	acrobits_sms {
 		user plain {
 			password a-plain-password
 			token    a-token-of-plain
 		}
 		user slow {
-			password $2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy
+			password %s
 		}
 		user locked {
 			password another-password
@@ -50,18 +111,27 @@ func TestTimeOfRefusals(t *testing.T) {
 		adapter sandbox
 	}
 }
-`, site("http", address)))
-	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "users.csv"), []byte("name,password\nfiled,$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy\n"), 0o600); err != nil {
+`, site("http", address), service.URL, secret, slowHash))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "users.csv"), []byte("name,password\nfiled,"+slowHash+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, file, address)
+	tables := filepath.Join(filepath.Dir(file), "users.db")
+	db, err := sql.Open("sqlite", tables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TABLE users (name, password); INSERT INTO users VALUES ('slow', ?), ('plain', 'a-plain-password')", slowHash); err != nil {
+		t.Fatal(err)
+	}
+	_ = db.Close()
+	start(t, file, address, "USERS_DATABASE="+tables)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}
 	defer client.CloseIdleConnections()
 	from := 0
-	ask := func(what url.Values, header string, network int) time.Duration {
+	ask := func(path string, what url.Values, header string, network int) time.Duration {
 		what.Set("to", "5551231234")
 		what.Set("body", "hi")
-		r, err := http.NewRequest(http.MethodPost, "http://"+address+"/", nil)
+		r, err := http.NewRequest(http.MethodPost, "http://"+address+path, nil)
 		if err != nil {
 			t.Error(err)
 			return 0
@@ -90,23 +160,32 @@ func TestTimeOfRefusals(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for i := range 24 { // from now on, even the right password is refused where he was never seen
-		wg.Go(func() { ask(as("locked", "wrong"), "", 1<<20+i) })
+		wg.Go(func() { ask("/", as("locked", "wrong"), "", 1<<20+i) })
 	}
 	wg.Wait()
+	token := func(token string) url.Values { return url.Values{"token": {token}} }
 	classes := []struct {
-		name   string
-		what   url.Values
-		header string
+		name, path string
+		what       url.Values
+		header     string
 	}{
-		{"plain, wrong password", as("plain", "wrong"), ""},
-		{"slow hash, wrong password", as("slow", "wrong"), ""},
-		{"user of a file, wrong password", as("filed", "wrong"), ""},
-		{"locked, wrong password", as("locked", "wrong"), ""},
-		{"locked, right password", as("locked", "another-password"), ""},
-		{"unknown user", as("nobody", "wrong"), ""},
-		{"unknown token", url.Values{"token": {"wrong"}}, ""},
-		{"no credential", url.Values{}, ""},
-		{"answer that is none", url.Values{}, `Digest username="plain", realm="sms", nonce="x", uri="/", response="x"`},
+		{"plain, wrong password", "/", as("plain", "wrong"), ""},
+		{"slow hash, wrong password", "/", as("slow", "wrong"), ""},
+		{"user of a file, wrong password", "/", as("filed", "wrong"), ""},
+		{"locked, wrong password", "/", as("locked", "wrong"), ""},
+		{"locked, right password", "/", as("locked", "another-password"), ""},
+		{"unknown user", "/", as("nobody", "wrong"), ""},
+		{"unknown token", "/", token("wrong"), ""},
+		{"no credential", "/", url.Values{}, ""},
+		{"answer that is none", "/", url.Values{}, `Digest username="plain", realm="sms", nonce="x", uri="/", response="x"`},
+		{"http: wrong password", "/http", as("ann", "wrong"), ""},
+		{"http: unknown user", "/http", as("nobody", "wrong"), ""},
+		{"jwt: another audience", "/jwt", token(tokenOf(t, secret, "mail")), ""},
+		{"jwt: another secret", "/jwt", token(tokenOf(t, strings.ToUpper(secret), "sms")), ""},
+		{"jwt: no token", "/jwt", token("wrong"), ""},
+		{"sql: unknown user", "/sql", as("nobody", "wrong"), ""},
+		{"sql: slow hash, wrong password", "/sql", as("slow", "wrong"), ""},
+		{"sql: plain, wrong password", "/sql", as("plain", "wrong"), ""},
 	}
 	medians := make(map[string]time.Duration)
 	for _, c := range classes {
@@ -118,7 +197,10 @@ func TestTimeOfRefusals(t *testing.T) {
 					for name, values := range c.what {
 						what[name] = values
 					}
-					times[i] = ask(what, c.header, from+i)
+					if what.Get("password") == "wrong" { // each another, so that no answer is remembered
+						what.Set("password", fmt.Sprint("wrong", i))
+					}
+					times[i] = ask(c.path, what, c.header, from+i)
 				}
 			})
 		}

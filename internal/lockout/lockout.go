@@ -151,15 +151,10 @@ func (g *Guard) failedFrom(from netip.Prefix, now time.Time) {
 func (g *Guard) Admit(from netip.Prefix, user string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	homes, _ := g.homes.Get(user)
-	i := slices.IndexFunc(homes, func(h home) bool { return h.network == from })
-	own := i >= 0 && now.Sub(homes[i].seen) < trust
-	if n, ok := g.networks.Get(from); ok && now.Before(n.until) && !own {
+	if g.doubts(from, user, now) {
 		return false
 	}
-	if f, ok := g.users.Get(user); ok && !own && f.tooMany(now, userCount, userWindow) {
-		return false
-	}
+	homes, i := g.homesOf(user, from)
 	switch {
 	case i >= 0:
 		homes[i].seen = now
@@ -175,4 +170,28 @@ func (g *Guard) Admit(from netip.Prefix, user string, now time.Time) bool {
 		homes[oldest] = home{from, now}
 	}
 	return true
+}
+
+// homesOf are the networks where a user succeeded, and which of them this is, -1 if none.
+func (g *Guard) homesOf(user string, from netip.Prefix) ([]home, int) {
+	homes, _ := g.homes.Get(user)
+	return homes, slices.IndexFunc(homes, func(h home) bool { return h.network == from })
+}
+
+// Doubts reports whether Admit would refuse, and notes nothing.
+func (g *Guard) Doubts(from netip.Prefix, user string, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.doubts(from, user, now)
+}
+
+func (g *Guard) doubts(from netip.Prefix, user string, now time.Time) bool {
+	if homes, i := g.homesOf(user, from); i >= 0 && now.Sub(homes[i].seen) < trust {
+		return false
+	}
+	if n, ok := g.networks.Get(from); ok && now.Before(n.until) {
+		return true
+	}
+	f, ok := g.users.Get(user)
+	return ok && f.tooMany(now, userCount, userWindow)
 }

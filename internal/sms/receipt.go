@@ -1,6 +1,7 @@
 package sms
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,6 +51,10 @@ type Receipt struct {
 	Passed []Receipt
 	// Parts is in how many messages the text was to be sent, 0 if that was not decided.
 	Parts int
+	// Resumable is set if some parts went out and it is certain that the others did not.
+	Resumable bool
+	// Repeat is set if the message came before, and this is what became of it then.
+	Repeat bool
 }
 
 // Cause returns the cause of a receipt, NoCause if the message was accepted.
@@ -100,6 +105,7 @@ const (
 	NumbersInARow      Variant = "numbers_in_a_row"
 	UnknownContent     Variant = "unknown_content"
 	UsersUnknown       Variant = "users_unknown"
+	JournalAway        Variant = "journal_away"
 	NoRecall           Variant = "no_recall"
 	Partly             Variant = "partly"
 	DestinationCountry Variant = "country"
@@ -136,6 +142,7 @@ var variants = map[sentenceKey]string{
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
 	{Internal, UsersUnknown}:                    "User names cannot be checked just now. Nothing was sent.",
+	{Internal, JournalAway}:                     "Messages cannot be recorded just now. Nothing was sent.",
 	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
 }
 
@@ -145,6 +152,11 @@ func Refuse(c Cause) *Refusal { return &Refusal{Cause: c} }
 // RefuseAs makes a refusal of ours with one of the more exact sentences; values are name and value in turn.
 func RefuseAs(c Cause, v Variant, values ...string) *Refusal {
 	return &Refusal{Cause: c, Variant: v, Values: values}
+}
+
+// PartlySent is the refusal of a message of which some parts went out, and the others may have.
+func PartlySent(sent, parts int) *Refusal {
+	return RefuseAs(Unknown, Partly, "sent", strconv.Itoa(sent), "parts", strconv.Itoa(parts))
 }
 
 // Error describes the refusal to the operator. It holds no text of the app's user and no secret.

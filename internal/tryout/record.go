@@ -39,12 +39,9 @@ func (a *Account) RecordLive(ctx context.Context, t Text, transport http.RoundTr
 		return nil, err
 	}
 	line := &tap{RoundTripper: transport}
-	route := delivery.Route{Adapter: adapter, Transport: line}
-	if adapter.NeedsToken() {
-		route.Tokens = delivery.NewTokens()
-	}
+	route := delivery.Route{Adapter: adapter, Transport: line, Account: delivery.NewAccount()}
 	d := &delivery.Deliverer{Timeout: delivery.DefaultTimeout, AttemptTimeout: delivery.DefaultTimeout, MaxParts: 1, Routes: []delivery.Route{route}}
-	r := d.Deliver(ctx, m)
+	r := d.Deliver(ctx, m, new(delivery.Untracked))
 	if len(line.passed) == 0 {
 		return nil, fmt.Errorf("no reply from the provider: %s (%s)", r.Cause(), r.Detail)
 	}

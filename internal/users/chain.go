@@ -10,21 +10,27 @@ import (
 // Chain asks several in turn. What one cannot answer at all is not asked of the next: he may be denied there for a reason.
 type Chain []Users
 
-// Authenticate implements Users. A wrong credential is tried by all, so that it takes the same work whoever knows the name.
-// If one gives no answer, and it was wrong for one before, the error is both.
+// Authenticate implements Users. A credential that is wrong or doubted is tried by all, so that it takes the same work whoever
+// knows the name. If one gives no answer, and it was wrong or doubted for one before, the error is both.
 func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, error) {
 	var denied error
+	var doubted *User
 	for _, u := range c {
 		user, err := u.Authenticate(ctx, credential)
-		if err == nil {
+		switch {
+		case err == nil && doubted == nil && !credential.doubts(user):
 			return user, nil
-		}
-		if !errors.Is(err, ErrDenied) {
+		case err == nil:
+			doubted, err = cmp.Or(doubted, user), &DeniedError{user.Name}
+		case !errors.Is(err, ErrDenied):
 			return nil, errors.Join(err, denied)
 		}
 		if named := (*DeniedError)(nil); denied == nil || errors.As(err, &named) {
 			denied = err
 		}
+	}
+	if doubted != nil {
+		return doubted, nil
 	}
 	return nil, cmp.Or(denied, ErrDenied)
 }

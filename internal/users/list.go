@@ -2,7 +2,6 @@ package users
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -100,11 +99,7 @@ func (l *List) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if secret == "" || len(secret) > maxSecret {
 		return nil, ErrDenied
 	}
-	user, err := l.try(ctx, c.User, secret)
-	if errors.Is(err, ErrDenied) && strings.Contains(secret, " ") {
-		return l.try(ctx, c.User, strings.ReplaceAll(secret, " ", "+"))
-	}
-	return user, err
+	return c.tries(func(secret string) (*User, error) { return l.try(ctx, &c, secret) })
 }
 
 // Find implements Finder.
@@ -126,7 +121,8 @@ func (l *List) find(name string) (entry *account, known bool) {
 	return new(account), false
 }
 
-func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
+func (l *List) try(ctx context.Context, c *Credential, secret string) (*User, error) {
+	name := c.User
 	if name == "" {
 		if user := l.tokens[l.of(aSecret, "", secret)]; user != nil {
 			return user, nil
@@ -141,5 +137,5 @@ func (l *List) try(ctx context.Context, name, secret string) (*User, error) {
 			return owner, nil
 		}
 	}
-	return l.check(ctx, entry, name, secret)
+	return l.check(ctx, c, entry, name, secret)
 }

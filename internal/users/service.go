@@ -2,6 +2,7 @@ package users
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -50,12 +51,26 @@ type Service struct {
 	Read func(Answer) (*User, error)
 	// Report is told why there was no answer. Nothing of a credential is in it.
 	Report func(error)
+	// Answers are what it said. Several that ask the same service, as over a reload, may share them.
+	Answers *Answers
 
+	read   *recent.Table[*admission, *User] // what Read made of them
+	asking singleflight.Group
+}
+
+// Answers are what a service said. They are safe for concurrent use.
+type Answers struct {
 	digests  digester
-	admitted *recent.Table[digest, admission]
+	admitted *recent.Table[digest, *admission]
 	denied   *recent.Table[digest, denial]
-	asking   singleflight.Group
 	down     atomic.Pointer[time.Time] // until when the service is left alone
+}
+
+// NewAnswers remembers nothing yet.
+func NewAnswers() *Answers {
+	a := &Answers{admitted: recent.NewTable[digest, *admission](mostAnswers), denied: recent.NewTable[digest, denial](mostAnswers)}
+	_, _ = rand.Read(a.digests[:]) // which never fails
+	return a
 }
 
 // Answer is what a service says. Members that it does not have are refused: a misspelled one may be a restriction.
@@ -70,9 +85,10 @@ type Answer struct {
 	Limits  []string `json:"limits"`
 }
 
+// admission is an answer that admits somebody, and when it came. For how long it counts is said by whoever asks.
 type admission struct {
-	user         *User
-	until, stale time.Time
+	answer Answer
+	at     time.Time
 }
 
 type denial struct {
@@ -83,12 +99,7 @@ type denial struct {
 var _ Users = (*Service)(nil)
 
 // Start makes the service ready.
-func (s *Service) Start() error {
-	s.admitted = recent.NewTable[digest, admission](mostAnswers)
-	s.denied = recent.NewTable[digest, denial](mostAnswers)
-	_, err := rand.Read(s.digests[:])
-	return err
-}
+func (s *Service) Start() { s.read = recent.NewTable[*admission, *User](mostAnswers) }
 
 // question is what the service is asked. Without a user the secret is a token.
 type question struct {
@@ -112,10 +123,14 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 		secrets = append(secrets, strings.ReplaceAll(secret, " ", "+"))
 	}
 	denied := ErrDenied
+	var doubted *User
 	for _, name := range names {
 		for _, secret := range secrets {
-			user, err := s.try(name, secret)
-			if !errors.Is(err, ErrDenied) {
+			user, err := s.try(&c, name, secret)
+			switch {
+			case err == nil && (doubted != nil || c.doubts(user)):
+				doubted = cmp.Or(doubted, user)
+			case !errors.Is(err, ErrDenied):
 				return user, err
 			}
 			if named := (*DeniedError)(nil); errors.As(err, &named) {
@@ -123,19 +138,23 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 			}
 		}
 	}
+	if doubted != nil {
+		return doubted, nil
+	}
 	return nil, denied
 }
 
 // Unprovable implements Provable: the service compares passwords itself.
 func (s *Service) Unprovable() int { return -1 }
 
-// try answers from memory, or asks. All who ask the same at once share one answer.
-func (s *Service) try(name, secret string) (*User, error) {
-	key, now := s.digests.of(aQuestion, name, secret), time.Now()
-	if a, ok := s.admitted.Get(key); ok && now.Before(a.until) {
-		return a.user, nil
+// try answers from memory, or asks. All who ask the same at once share one answer. One that is doubted counts no longer than a
+// denial.
+func (s *Service) try(c *Credential, name, secret string) (*User, error) {
+	key, now := s.Answers.digests.of(aQuestion, name, secret), time.Now()
+	if user := s.remembered(key, now.Add(-s.Keep)); user != nil && (!c.doubts(user) || s.remembered(key, now.Add(-keepDenied)) != nil) {
+		return user, nil
 	}
-	if d, ok := s.denied.Get(key); ok && now.Before(d.until) {
+	if d, ok := s.Answers.denied.Get(key); ok && now.Before(d.until) {
 		return nil, d.err
 	}
 	user, err, _ := s.asking.Do(string(key[:]), func() (user any, err error) {
@@ -150,34 +169,57 @@ func (s *Service) try(name, secret string) (*User, error) {
 	return user.(*User), err
 }
 
+// remembered is the user whom an answer admits that came after a time, nil if there is none.
+func (s *Service) remembered(key digest, after time.Time) *User {
+	a, _ := s.Answers.admitted.Get(key)
+	if a == nil || !a.at.After(after) {
+		return nil
+	}
+	user, ok := s.read.Get(a)
+	if !ok { // somebody else asked, whose settings may be others
+		var err error
+		if user, err = s.Read(a.answer); err != nil {
+			return nil
+		}
+		s.read.Put(a, user)
+	}
+	return user
+}
+
 // answer asks and remembers.
 func (s *Service) answer(key digest, name, secret string) (*User, error) {
+	var answer Answer
 	var user *User
 	err := errSilent
-	if down := s.down.Load(); down == nil || !time.Now().Before(*down) {
+	if down := s.Answers.down.Load(); down == nil || !time.Now().Before(*down) {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
-		if user, err = s.ask(ctx, name, secret); err != nil && !errors.Is(err, ErrDenied) {
+		if answer, err = s.ask(ctx, name, secret); err == nil {
+			user, err = s.Read(answer)
+		}
+		if err != nil && !errors.Is(err, ErrDenied) {
 			s.Report(err)
 		}
 		if errors.Is(err, errSilent) {
 			until := time.Now().Add(pause)
-			s.down.Store(&until)
+			s.Answers.down.Store(&until)
 		}
 	}
 	now := time.Now()
 	switch {
 	case err == nil:
-		s.admitted.Put(key, admission{user, now.Add(s.Keep), now.Add(s.Keep + s.Stale)})
-		s.denied.Put(key, denial{})
+		a := &admission{answer, now}
+		s.read.Put(a, user)
+		s.Answers.admitted.Put(key, a)
+		s.Answers.denied.Put(key, denial{})
 		return user, nil
 	case errors.Is(err, ErrDenied):
-		s.denied.Put(key, denial{err, now.Add(keepDenied)})
-		s.admitted.Put(key, admission{})
+		s.Answers.denied.Put(key, denial{err, now.Add(keepDenied)})
+		s.Answers.admitted.Put(key, nil)
 		return nil, err
 	case errors.Is(err, errSilent):
-		if a, ok := s.admitted.Get(key); ok && now.Before(a.stale) {
-			return a.user, nil
+		if user := s.remembered(key, now.Add(-s.Keep-s.Stale)); user != nil {
+			return user, nil
 		}
 	}
 	return nil, ErrUnavailable
@@ -187,18 +229,18 @@ func (s *Service) answer(key digest, name, secret string) (*User, error) {
 var errSilent = errors.New("no answer")
 
 // ask gets one answer. Errors hold nothing of the credential, nor of the address, which may have a secret in it.
-func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
+func (s *Service) ask(ctx context.Context, name, secret string) (a Answer, err error) {
 	q := question{User: name, Password: secret}
 	if name == "" {
 		q = question{Token: secret}
 	}
 	body, err := json.Marshal(q)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the address is no URL")
+		return a, errors.New("the address is no URL")
 	}
 	r.Header = s.Header.Clone()
 	r.Header.Set("Content-Type", "application/json")
@@ -209,36 +251,35 @@ func (s *Service) ask(ctx context.Context, name, secret string) (*User, error) {
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return nil, fmt.Errorf("%w: %w", errSilent, err)
+		return a, fmt.Errorf("%w: %w", errSilent, err)
 	}
 	defer reply.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(reply.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: it broke off", errSilent)
+		return a, fmt.Errorf("%w: it broke off", errSilent)
 	case reply.StatusCode >= 500:
-		return nil, fmt.Errorf("%w: status %d", errSilent, reply.StatusCode)
+		return a, fmt.Errorf("%w: status %d", errSilent, reply.StatusCode)
 	case reply.StatusCode == http.StatusUnauthorized, reply.StatusCode == http.StatusForbidden:
-		return nil, ErrDenied
+		return a, ErrDenied
 	case reply.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("the answer has status %d, not 200", reply.StatusCode)
+		return a, fmt.Errorf("the answer has status %d, not 200", reply.StatusCode)
 	case len(text) > maxAnswer:
-		return nil, errors.New("the answer is too long")
+		return a, errors.New("the answer is too long")
 	}
-	var a Answer
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if d.Decode(&a) != nil || d.More() || a.Allowed == nil {
-		return nil, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "groups", "region", "limits", "allow", "deny"`)
+		return a, errors.New(`the answer is no JSON object with "allowed", true or false, and perhaps "user", "from", "groups", "region", "limits", "allow", "deny"`)
 	}
 	switch {
 	case !*a.Allowed && a.User != "":
-		return nil, &DeniedError{a.User}
+		return a, &DeniedError{a.User}
 	case !*a.Allowed:
-		return nil, ErrDenied
+		return a, ErrDenied
 	case a.User == "":
 		// The name that was asked for is not his: who is known by many writings of a name would be many.
-		return nil, errors.New(`the answer names no "user"`)
+		return a, errors.New(`the answer names no "user"`)
 	}
-	return s.Read(a)
+	return a, nil
 }

@@ -67,12 +67,11 @@ func (o *oracle) service(t testing.TB) (*Service, *bytes.Buffer) {
 	s := &Service{
 		Transport: o, URL: "https://users.example.com/?key=canary-key", Header: http.Header{"Authorization": {"Bearer canary-header"}},
 		Timeout: 5 * time.Second, Keep: 5 * time.Minute, Stale: time.Hour,
-		Read:   func(a Answer) (*User, error) { return &User{Name: a.User}, nil },
-		Report: func(err error) { reports.WriteString(err.Error() + "\n") },
+		Read:    func(a Answer) (*User, error) { return &User{Name: a.User}, nil },
+		Report:  func(err error) { reports.WriteString(err.Error() + "\n") },
+		Answers: NewAnswers(),
 	}
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s.Start()
 	return s, &reports
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
@@ -31,6 +32,8 @@ type SQL struct {
 	Timeout time.Duration
 	// Keep is how long what it found counts, Stale how much longer while the database gives no answer.
 	Keep, Stale time.Duration
+	// Unwritable reports whether the database failed because it has no characters for a name.
+	Unwritable func(error) bool
 	// Read makes an account of what the database says of a user.
 	Read func(Row) (Account, error)
 	// Report is told why there was no answer. Nothing of a credential is in it.
@@ -61,8 +64,12 @@ type foundRow struct {
 
 var _ Users = (*SQL)(nil)
 
-// Start makes it ready, and opens no connection.
+// usual is a hash as most systems make them.
+const usual = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+
+// Start makes it ready, and opens no connection. What the hashes of the database cost is learned from those that come.
 func (s *SQL) Start() error {
+	s.guess = []hash{bcryptHash(usual)}
 	s.found = recent.NewTable[string, foundRow](mostAnswers)
 	return s.start()
 }
@@ -86,11 +93,7 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if c.Proof != nil {
 		return entry.prove(c.Proof)
 	}
-	user, err := s.check(ctx, entry, name, secret)
-	if errors.Is(err, ErrDenied) && strings.Contains(secret, " ") {
-		return s.check(ctx, entry, name, strings.ReplaceAll(secret, " ", "+"))
-	}
-	return user, err
+	return c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret) })
 }
 
 // Find implements Finder.
@@ -167,7 +170,7 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 	}
 	rows, err := statement.QueryContext(ctx, s.Query.arguments(name)...)
 	if err != nil {
-		return nil, failure(err)
+		return s.refused(name, err)
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
@@ -217,7 +220,7 @@ func (s *SQL) look(ctx context.Context, name string) (*account, error) {
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, failure(err)
+		return s.refused(name, err)
 	}
 	if all.Name == "" || len(all.Passwords)+len(all.HA1) == 0 {
 		return new(account), nil
@@ -241,6 +244,15 @@ func union[T comparable](list, more []T) []T {
 		}
 	}
 	return list
+}
+
+// refused is what there is of a name for which the query failed: nobody, if the database cannot even write it. Every database
+// can write ASCII, so that then the query itself is at fault.
+func (s *SQL) refused(name string, err error) (*account, error) {
+	if s.Unwritable(err) && strings.IndexFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+		return new(account), nil
+	}
+	return nil, failure(err)
 }
 
 // failure says why a query failed. Only if the connection did, the database gave no answer; what it says of a query may

@@ -97,7 +97,8 @@ func newSQL(t testing.TB, query string) (*SQL, *sql.DB, *[]string) {
 			}
 			return Account{User: User{Name: r.User, Groups: r.Groups, Numbers: numbers}, Passwords: r.Passwords}, nil
 		},
-		Report: func(err error) { mu.Lock(); defer mu.Unlock(); reports = append(reports, err.Error()) },
+		Unwritable: func(err error) bool { return strings.Contains(err.Error(), "overflow") },
+		Report:     func(err error) { mu.Lock(); defer mu.Unlock(); reports = append(reports, err.Error()) },
 	}
 	if err := u.Start(); err != nil {
 		t.Fatal(err)
@@ -182,6 +183,19 @@ func TestSQLQueries(t *testing.T) {
 		if len(*reports) != 1 || !strings.Contains((*reports)[0], want) {
 			t.Errorf("%s: %q, want %s once", query, *reports, want)
 		}
+	}
+}
+
+// A name that the database cannot write is nobody's. Where it fails over one that it can write, the query is at fault.
+func TestSQLUnwritable(t *testing.T) {
+	u, _, reports := newSQL(t, "SELECT name, abs(-9223372036854775808) AS password FROM users WHERE {user} <> ''")
+	for name, want := range map[string]string{"мария": "denied", "plain": "unavailable"} {
+		if got := told(u, name, "12345678"); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	if len(*reports) != 1 || !strings.Contains((*reports)[0], "refuses the query") {
+		t.Errorf("reports: %q", *reports)
 	}
 }
 

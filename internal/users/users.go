@@ -4,6 +4,7 @@ package users
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
@@ -28,6 +29,24 @@ type Credential struct {
 	User   string
 	Secret sms.Hidden
 	Proof  Proof
+	// Doubted reports whether even a right secret of a user will not count, nil if all do. To find it right takes as long then
+	// as to find it wrong.
+	Doubted func(user string) bool
+}
+
+func (c *Credential) doubts(u *User) bool { return u != nil && c.Doubted != nil && c.Doubted(u.Name) }
+
+// tries tries the secret, and unless that decides, what it was if its blanks are + that a template lost.
+func (c *Credential) tries(try func(secret string) (*User, error)) (*User, error) {
+	secret := c.Secret.Reveal()
+	user, err := try(secret)
+	if !strings.Contains(secret, " ") || !errors.Is(err, ErrDenied) && !c.doubts(user) {
+		return user, err
+	}
+	if again, err := try(strings.ReplaceAll(secret, " ", "+")); user == nil {
+		return again, err
+	}
+	return user, err
 }
 
 // Proof is what only somebody who knows the password can make, such as an answer of HTTP Digest.

@@ -147,6 +147,13 @@ func TestEqualWork(t *testing.T) {
 			t.Errorf("%s: %v after %d hashes, want 1", name, err, count)
 		}
 	}
+	for _, name := range []string{"both", "plain"} { // of whom one has this password
+		count = 0
+		c := Credential{User: name, Secret: sms.Hide("p w"), Doubted: func(name string) bool { return name == "both" }}
+		if user, err := l.Authenticate(t.Context(), c); (user != nil) != (name == "both") || (err == nil) != (user != nil) || count != 2 {
+			t.Errorf("%s, doubted: %v, %v after %d hashes, want 2", name, user, err, count)
+		}
+	}
 }
 
 // Where hashes differ in number or cost, an unknown name costs as much as the costliest, and the operator can be told.

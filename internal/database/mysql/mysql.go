@@ -3,8 +3,10 @@ package mysql
 
 import (
 	"database/sql"
+	"errors"
 	"io"
 	"log"
+	"slices"
 
 	"github.com/go-sql-driver/mysql"
 )
@@ -23,4 +25,13 @@ func Open(address string) (*sql.DB, error) {
 		return nil, err
 	}
 	return sql.OpenDB(connector), nil
+}
+
+// Unwritable reports whether a statement failed because a column has no characters for a text that was bound: MariaDB says
+// that collations do not mix (of two, three or more texts), MySQL that a parameter cannot be converted.
+// https://mariadb.com/kb/en/mariadb-error-code-reference/
+// https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
+func Unwritable(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && slices.Contains([]uint16{1267, 1270, 1271, 3988}, e.Number)
 }

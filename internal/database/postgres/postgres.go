@@ -3,8 +3,10 @@ package postgres
 
 import (
 	"database/sql"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -15,5 +17,13 @@ func Open(address string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.RuntimeParams["client_encoding"] = "UTF8" // or else it is the encoding of the database
 	return stdlib.OpenDB(*config), nil
+}
+
+// Unwritable reports whether a statement failed because the database has no characters for a text that was bound.
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+func Unwritable(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "22021" || e.Code == "22P05")
 }

@@ -1,0 +1,99 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+	httpcaddyfile.RegisterGlobalOption("acrobits_sms", parseGlobal)
+}
+
+// App is what all sites share: where it is written down which messages are on their way, and what became of them.
+type App struct {
+	// JournalRaw is where that is kept: `memory`, the default, `sqlite` or `postgres`.
+	JournalRaw json.RawMessage `json:"journal,omitempty" caddy:"namespace=acrobits_sms.journals inline_key=journal"`
+
+	journal *sharedJournal
+	taken   taken
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "acrobits_sms", New: func() caddy.Module { return new(App) }}
+}
+
+// Provision sets the app up. It opens nothing.
+func (a *App) Provision(ctx caddy.Context) error {
+	if len(a.JournalRaw) == 0 {
+		a.JournalRaw = json.RawMessage(`{"journal": "memory"}`)
+	}
+	guest, err := ctx.LoadModule(a, "JournalRaw")
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	j, ok := guest.(journals)
+	if !ok {
+		return fmt.Errorf("journal: %T keeps no messages", guest)
+	}
+	a.journal = takeJournal(&a.taken, j)
+	return nil
+}
+
+// Start opens the journal. Caddy starts its apps in any order, so a message that comes first opens it too.
+func (a *App) Start() error { return a.journal.start() }
+
+// Stop does nothing: messages on their way go on to use the journal.
+func (a *App) Stop() error { return nil }
+
+// Cleanup gives the journal back. It is closed when the last message on its way is done.
+func (a *App) Cleanup() error { return a.taken.release() }
+
+// parseGlobal reads the global option. Syntax:
+//
+//	acrobits_sms {
+//		journal memory
+//	}
+func parseGlobal(d *caddyfile.Dispenser, already any) (any, error) {
+	d.Next() // the option's name
+	if already != nil {
+		return nil, d.Err("acrobits_sms appears twice")
+	}
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	app := new(App)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch word := d.Val(); word {
+		case "journal":
+			if app.JournalRaw != nil {
+				return nil, d.Err("journal appears twice")
+			}
+			if !d.NextArg() {
+				return nil, d.Err("write: journal memory, journal sqlite PATH or journal postgres ADDRESS")
+			}
+			kind := d.Val()
+			guest, err := caddyfile.UnmarshalModule(d, "acrobits_sms.journals."+kind)
+			if err != nil {
+				return nil, err
+			}
+			app.JournalRaw = caddyconfig.JSONModuleObject(guest, "journal", kind, nil)
+		default:
+			return nil, d.Errf("unknown word %q (there is journal)", word)
+		}
+	}
+	return httpcaddyfile.App{Name: "acrobits_sms", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,113 @@
+package delivery
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/turnstile"
+)
+
+// An account rests after so many failures one after the other, for so long. Then one message tries whether it is well again.
+const (
+	failures = 5
+	rest     = 30 * time.Second
+)
+
+// Account is what is known of a provider's account while messages go through it. Whoever uses the account shares it. It is safe
+// for concurrent use.
+type Account struct {
+	tokens    *Tokens
+	turnstile *turnstile.Turnstile
+	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu     sync.Mutex
+	last   sms.Cause // of the last failure
+	failed time.Time
+}
+
+// NewAccount makes an account of which nothing is known.
+func NewAccount() *Account {
+	return &Account{
+		tokens: NewTokens(), turnstile: turnstile.New(),
+		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+			Timeout:     rest,
+			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
+		}),
+	}
+}
+
+// Limit bounds how many requests go to the account at once and in a second, 0 is no bound.
+func (a *Account) Limit(atOnce int, perSecond float64) { a.turnstile.Limit(atOnce, perSecond) }
+
+// resting reports whether nothing is sent through the account just now.
+func (a *Account) resting() bool { return a.breaker.State() == gobreaker.StateOpen }
+
+// longestWait is how long a message waits for its turn. What would have to wait longer is told to be refused while its app still
+// listens.
+const longestWait = 5 * time.Second
+
+var errFailure = errors.New("no answer")
+
+// enter lets a user's request through when it is its turn, but not after the given time. Who was let through says with what
+// receipt it leaves.
+func (a *Account) enter(user string, until time.Time) (leave func(sms.Receipt), refusal *sms.Refusal) {
+	if a.resting() { // nothing to wait for
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}
+	}
+	if latest := time.Now().Add(longestWait); latest.Before(until) {
+		until = latest
+	}
+	if !a.turnstile.Enter(user, until) {
+		return nil, &sms.Refusal{Cause: sms.Busy, ByProvider: true}
+	}
+	done, err := a.breaker.Allow()
+	if err != nil {
+		a.turnstile.Leave()
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}
+	}
+	return func(r sms.Receipt) {
+		a.turnstile.Leave()
+		if c := r.Cause(); c == sms.Unavailable || c == sms.Unknown {
+			a.note(c)
+			done(errFailure)
+			return
+		} else if c != sms.NoCause {
+			a.note(c)
+		}
+		done(nil)
+	}, nil
+}
+
+func (a *Account) note(c sms.Cause) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last, a.failed = c, time.Now()
+}
+
+// Status is what can be told of an account.
+type Status struct {
+	// Breaker is closed, open while the account rests, or half-open.
+	Breaker string `json:"breaker"`
+	// Running and Waiting are the requests on their way and before their turn.
+	Running int `json:"running"`
+	Waiting int `json:"waiting"`
+	// LastFailure is the cause of the last one, LastFailed when that was.
+	LastFailure string     `json:"last_failure,omitempty"`
+	LastFailed  *time.Time `json:"last_failed,omitempty"`
+}
+
+// Status says how the account is.
+func (a *Account) Status() Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{Breaker: a.breaker.State().String()}
+	s.Running, s.Waiting = a.turnstile.Load()
+	if !a.failed.IsZero() {
+		s.LastFailure, s.LastFailed = a.last.String(), &a.failed
+	}
+	return s
+}

@@ -1,0 +1,405 @@
+// Package journal is what delivery must remember: which messages are on their way, what became of them, and which of them a
+// phone may ask for again.
+package journal
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// A lease says that its owner is alive.
+const (
+	Lease   = 30 * time.Second // for how long it holds
+	Renewal = 5 * time.Second  // how often it is renewed
+)
+
+// poll is how often a store is asked about a message that another process sends.
+const poll = 250 * time.Millisecond
+
+// ErrAway says that nothing can be written down, so that nothing may be sent.
+var ErrAway = errors.New("the journal cannot be written")
+
+// Journal is what one process remembers, in a store that others may share. It is safe for concurrent use.
+type Journal struct {
+	store Store
+	owner string
+	// lost is told of messages whose process has ended, failed of errors of the store.
+	lost   func(Entry)
+	failed func(error)
+
+	mu      sync.Mutex
+	flight  map[Key]*Turn
+	renewed time.Time // the last time that the lease was
+
+	end     chan struct{} // of the tending, nil if nobody else may tend the store
+	tended  sync.WaitGroup
+	holders int // its users, messages on their way among them
+}
+
+// Open begins to use a store. lost is told of messages that were lost with their process, failed of errors of the store
+// behind the back of a message. It has one holder.
+func Open(store Store, lost func(Entry), failed func(error)) (*Journal, error) {
+	j := &Journal{
+		store: store, owner: uuid.NewString(), lost: lost, failed: failed,
+		flight: make(map[Key]*Turn), holders: 1,
+	}
+	if err := j.tend(); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	if _, alone := store.(*Memory); !alone {
+		j.end = make(chan struct{})
+		j.tended.Go(j.tendOn)
+	}
+	return j, nil
+}
+
+func (j *Journal) tendOn() {
+	ticker := time.NewTicker(Renewal)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.end:
+			return
+		case <-ticker.C:
+			if err := j.tend(); err != nil {
+				j.failed(err)
+			}
+		}
+	}
+}
+
+// tend renews the lease and writes down what could not be written before.
+func (j *Journal) tend() error {
+	began := time.Now()
+	lost, err := j.store.Tend(j.owner)
+	for _, e := range lost {
+		j.lost(e)
+	}
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	j.renewed = began
+	var late []*Turn
+	for _, t := range j.flight {
+		if t.unwritten != nil {
+			late = append(late, t)
+		}
+	}
+	j.mu.Unlock()
+	for _, t := range late {
+		if err := t.write(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Hold keeps the journal open until Release. It reports false if it is closed.
+func (j *Journal) Hold() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.holders == 0 {
+		return false
+	}
+	j.holders++
+	return true
+}
+
+// Release ends a hold, and closes the journal with the last.
+func (j *Journal) Release() {
+	j.mu.Lock()
+	j.holders--
+	last := j.holders == 0
+	j.mu.Unlock()
+	if !last {
+		return
+	}
+	if j.end != nil {
+		close(j.end)
+		j.tended.Wait()
+	}
+	if err := errors.Join(j.tend(), j.store.Leave(j.owner), j.store.Close()); err != nil {
+		j.failed(err)
+	}
+}
+
+// Turn is a message's way through the journal.
+type Turn struct {
+	*Journal
+	key     Key
+	message *sms.Message
+	window  time.Duration
+
+	mine      bool // this turn sends the message
+	found     finding
+	lost      bool // by its process, as this claim found out
+	before    Entry
+	entry     Entry
+	reached   bool
+	ended     bool
+	unwritten Change     // what could not be written down
+	late      sync.Mutex // held while it is
+	receipt   sms.Receipt
+	done      chan struct{} // made by the first who waits
+}
+
+// Begin claims a message. If the turn is Mine, the message is to be sent and End has to be called; its ID and reference are then
+// those of the first time that it came. If not, it came before and the receipt says what became of it. A message that is just
+// being sent is waited for until the context ends, or the deadline. Repeats of messages that the app gave no id are
+// recognised within the window, if the first answer may not have reached the phone. Nothing may be sent after an error.
+func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message, window time.Duration) (*Turn, sms.Receipt, error) {
+	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, window: window}
+	j.mu.Lock()
+	for {
+		first := j.flight[t.key]
+		if first == nil {
+			break
+		}
+		if first.unwritten != nil { // nothing is repeated before it is written down
+			j.mu.Unlock()
+			if err := first.write(); err != nil {
+				return nil, sms.Receipt{}, errors.Join(ErrAway, err)
+			}
+			j.mu.Lock()
+			continue
+		}
+		if first.done == nil {
+			first.done = make(chan struct{})
+		}
+		done := first.done
+		j.mu.Unlock()
+		timer := time.NewTimer(time.Until(deadline))
+		defer timer.Stop()
+		select {
+		case <-done:
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			if t.entry = first.entry; t.entry.Reference != "" {
+				m.Reference = t.entry.Reference
+			}
+			r := first.receipt
+			r.Repeat = true
+			return t, r, nil
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		m.Reference = first.reference()
+		return t, unanswered("the first of the same messages has no answer yet"), nil
+	}
+	j.flight[t.key] = t
+	fresh := j.end == nil || time.Since(j.renewed) < 2*Renewal
+	j.mu.Unlock()
+	return t.claim(ctx, deadline, fresh)
+}
+
+// unanswered is the receipt of a repeat that no longer waits.
+func unanswered(detail string) sms.Receipt {
+	return sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Repeat: true, Detail: detail}
+}
+
+// reference is that of the message, as far as it is known.
+func (t *Turn) reference() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.message.Reference
+}
+
+// claim asks the store, as long as another process sends the same message.
+func (t *Turn) claim(ctx context.Context, deadline time.Time, fresh bool) (*Turn, sms.Receipt, error) {
+	if !fresh { // others may take the messages of this process for lost
+		if err := t.tend(); err != nil {
+			return nil, sms.Receipt{}, t.fail(err)
+		}
+	}
+	for {
+		if err := t.store.Update(t.key, false, beginning{t}); err != nil {
+			return nil, sms.Receipt{}, t.fail(err)
+		}
+		if t.lost {
+			t.Journal.lost(t.entry)
+		}
+		t.mu.Lock()
+		t.message.Reference = t.entry.Reference
+		t.mu.Unlock()
+		switch t.found {
+		case ended:
+			r := t.entry.Receipt()
+			t.leave(r)
+			return t, r, nil
+		case away:
+			select {
+			case <-time.After(poll):
+			case <-ctx.Done():
+			}
+			if ctx.Err() != nil || !time.Now().Before(deadline) {
+				r := unanswered("another process has not said yet what became of it")
+				t.leave(r)
+				return t, r, nil
+			}
+		default:
+			t.mine, t.message.ID = true, t.entry.ID
+			return t, sms.Receipt{}, nil
+		}
+	}
+}
+
+// fail ends a turn that could not be begun. Perhaps the store has kept the claim and only could not say so.
+func (t *Turn) fail(err error) error {
+	t.postpone(abandoning{t}, sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway)})
+	return errors.Join(ErrAway, err)
+}
+
+// postpone keeps what could not be written down for later, and tells those who wait what became of the message.
+func (t *Turn) postpone(change Change, r sms.Receipt) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unwritten = change
+	t.tell(r)
+}
+
+// write writes down what could not be before.
+func (t *Turn) write() error {
+	t.late.Lock()
+	defer t.late.Unlock()
+	t.mu.Lock()
+	change, reached := t.unwritten, t.reached
+	t.mu.Unlock()
+	if change == nil {
+		return nil
+	}
+	if err := t.update(change); err != nil {
+		return err
+	}
+	if reached {
+		if err := t.update(reaching{t}); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unwritten = nil
+	delete(t.flight, t.key)
+	return nil
+}
+
+// leave tells those who wait what became of the message, and makes room for the next with the same text.
+func (t *Turn) leave(r sms.Receipt) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tell(r)
+	delete(t.flight, t.key)
+}
+
+func (t *Turn) tell(r sms.Receipt) {
+	t.receipt, t.ended = r, true
+	if t.done != nil {
+		close(t.done)
+		t.done = nil
+	}
+}
+
+// Mine reports whether the message is to be sent.
+func (t *Turn) Mine() bool { return t.mine }
+
+// Ended reports whether it is settled what became of the message.
+func (t *Turn) Ended() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ended
+}
+
+// Sent says how much of the message went out before, and by which adapter: the number of parts, all and those that were
+// accepted. The rest can only be sent in the same parts.
+func (t *Turn) Sent() (adapter string, parts, accepted int) {
+	return t.entry.Adapter, t.entry.Parts, len(t.entry.IDs)
+}
+
+// ID is the provider's id of the first part.
+func (t *Turn) ID() string {
+	if len(t.entry.IDs) == 0 {
+		return ""
+	}
+	return t.entry.IDs[0]
+}
+
+// Part writes down that a part was accepted.
+func (t *Turn) Part(adapter, id string, parts int) {
+	t.mu.Lock()
+	t.entry.Adapter, t.entry.Parts, t.entry.IDs = adapter, parts, append(t.entry.IDs[:len(t.entry.IDs):len(t.entry.IDs)], id)
+	t.mu.Unlock()
+	if parts > 1 && len(t.entry.IDs) < parts {
+		if err := t.update(recording{t}); err != nil {
+			t.failed(err) // the end is still to be written down
+		}
+	}
+}
+
+// Abandon takes the claim of a message back that is not sent for a reason of ours.
+func (t *Turn) Abandon(r sms.Receipt) { t.finish(abandoning{t}, r) }
+
+// End writes down what became of the message and tells those who wait. If it cannot be written down, that is tried again
+// until it is, and nothing is sent for the same message before.
+func (t *Turn) End(r sms.Receipt) {
+	t.mu.Lock()
+	t.entry.Cause, t.entry.State = r.Cause(), stateOf(r, len(t.entry.IDs))
+	if r.Adapter != "" && len(t.entry.IDs) == 0 {
+		t.entry.Adapter = r.Adapter
+	}
+	t.mu.Unlock()
+	t.finish(recording{t}, r)
+}
+
+func (t *Turn) finish(change Change, r sms.Receipt) {
+	if err := t.update(change); err != nil {
+		t.failed(err)
+		t.postpone(change, r)
+		return
+	}
+	t.leave(r)
+}
+
+func stateOf(r sms.Receipt, sent int) State {
+	switch {
+	case r.Outcome == sms.Accepted:
+		return Accepted
+	case r.Outcome == sms.Refused || r.Resumable && sent > 0:
+		return Refused
+	}
+	return Unknown
+}
+
+// Reached writes down that the phone has the answer.
+func (t *Turn) Reached() {
+	t.mu.Lock()
+	t.reached = true
+	later := t.unwritten != nil || t.entry.State != Accepted
+	t.mu.Unlock()
+	if later {
+		return
+	}
+	if err := t.update(reaching{t}); err != nil {
+		t.failed(err) // a repeat gets the same answer for a while
+	}
+}
+
+// update changes the entry lazily.
+func (t *Turn) update(change Change) error { return t.store.Update(t.key, true, change) }
+
+// Find returns what is remembered of the messages with a reference.
+func (j *Journal) Find(reference string) ([]Entry, error) { return j.store.Find(reference) }
+
+// Size is how many messages are remembered, and how many are on their way in this process.
+func (j *Journal) Size() (remembered, onTheirWay int, err error) {
+	j.mu.Lock()
+	onTheirWay = len(j.flight)
+	j.mu.Unlock()
+	remembered, err = j.store.Size()
+	return remembered, onTheirWay, err
+}

@@ -1,0 +1,214 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// told collects what a journal says behind the back of messages.
+type told struct {
+	mu     sync.Mutex
+	lost   []Entry
+	failed []error
+}
+
+func (l *told) open(t *testing.T, s Store) *Journal {
+	t.Helper()
+	j, err := Open(s, func(e Entry) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.lost = append(l.lost, e)
+	}, func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.failed = append(l.failed, err)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+var numbered atomic.Int64
+
+// textMessage is a message with the app's own id, a new one each time.
+func textMessage(app string) *sms.Message {
+	n := numbered.Add(1)
+	return &sms.Message{
+		ID: fmt.Sprint("id-", n), Reference: fmt.Sprint("ref-", n), User: "johndow", Body: sms.Hide("Hello"),
+		To: sms.Number{Value: "+15551231234", Kind: sms.Phone}, Disposition: sms.Disposition{ID: app},
+	}
+}
+
+func (j *Journal) begin(m *sms.Message) (*Turn, sms.Receipt, error) {
+	return j.Begin(context.Background(), time.Now().Add(20*time.Second), m, 30*time.Second)
+}
+
+var (
+	accepted = sms.Receipt{Outcome: sms.Accepted, Adapter: "a", ID: "sms-1"}
+	noCredit = sms.Receipt{Outcome: sms.Refused, Adapter: "a", Refusal: sms.Refuse(sms.NoCredit)}
+)
+
+// What could not be written down is written down when the store is back. Until then nothing is sent for the same message.
+func TestStoreAway(t *testing.T) {
+	for _, how := range []awayness{gone, mute} {
+		synctest.Test(t, func(t *testing.T) {
+			s, l := newShelf(), new(told)
+			j := l.open(t, s)
+			defer j.Release()
+			s.be(how)
+			if _, _, err := j.begin(textMessage("1")); !errors.Is(err, ErrAway) || !errors.Is(err, errMute) {
+				t.Errorf("begun: %v", err)
+			}
+			s.be(here)
+			turn, _, err := j.begin(textMessage("1"))
+			if err != nil || !turn.Mine() {
+				t.Fatalf("not begun: %v", err)
+			}
+			s.be(how)
+			turn.Part("a", "sms-1", 1)
+			turn.End(accepted)
+			if len(l.failed) == 0 {
+				t.Error("nobody is told that the end could not be written down")
+			}
+			if _, _, err := j.begin(textMessage("1")); !errors.Is(err, ErrAway) {
+				t.Errorf("repeated: %v", err)
+			}
+			if _, _, err := j.begin(textMessage("2")); !errors.Is(err, ErrAway) {
+				t.Errorf("another: %v", err)
+			}
+			s.be(here)
+			if how == mute { // a repeat writes it down
+				if turn, r, err := j.begin(textMessage("1")); err != nil || turn.Mine() || r.ID != "sms-1" {
+					t.Errorf("repeated later: %v %v", r.Outcome, err)
+				}
+			} else { // or time
+				time.Sleep(Renewal + time.Second)
+				synctest.Wait()
+				if n := len(j.flight); n != 0 {
+					t.Errorf("%d are still to be written down", n)
+				}
+			}
+			if e := s.entries[turn.key]; e.State != Accepted || e.IDs[0] != "sms-1" {
+				t.Errorf("written down: %v", e.State)
+			}
+		})
+	}
+}
+
+// After a failure in the middle the rest is to be sent, and the phone is told how much went out.
+func TestPartial(t *testing.T) {
+	s, l := newShelf(), new(told)
+	j := l.open(t, s)
+	defer j.Release()
+	first, _, _ := j.begin(textMessage("1"))
+	first.Part("a", "sms-1", 3)
+	if e := s.entries[first.key]; e.State != Pending || len(e.IDs) != 1 {
+		t.Errorf("after a part: %v with %v", e.State, e.IDs)
+	}
+	first.End(sms.Receipt{Refusal: sms.PartlySent(1, 3), Resumable: true})
+	m := textMessage("1")
+	second, _, err := j.begin(m)
+	if err != nil || !second.Mine() || m.ID != first.entry.ID || m.Reference != first.entry.Reference {
+		t.Fatalf("not resumed: %v, message %s", err, m.ID)
+	}
+	if adapter, parts, sent := second.Sent(); adapter != "a" || parts != 3 || sent != 1 {
+		t.Errorf("%d of %d sent by %s", sent, parts, adapter)
+	}
+	second.Part("a", "sms-2", 3)
+	second.End(sms.Receipt{Refusal: sms.PartlySent(2, 3)}) // what became of the third is not known
+	third, r, err := j.begin(textMessage("1"))
+	if err != nil || third.Mine() || r.Outcome != sms.OutcomeUnknown || r.Refusal.Value("sent") != "2" {
+		t.Errorf("%v %v, %v", r.Outcome, r.Refusal, err)
+	}
+}
+
+// Who joins a message gets its end, whatever that is, and its reference.
+func TestJoin(t *testing.T) {
+	for _, end := range []sms.Receipt{accepted, noCredit, {Refusal: sms.Refuse(sms.Unknown)}} {
+		synctest.Test(t, func(t *testing.T) {
+			s, l := newShelf(), new(told)
+			j := l.open(t, s)
+			defer j.Release()
+			m := textMessage("1")
+			leader, _, _ := j.begin(m)
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					own := textMessage("1")
+					turn, r, err := j.begin(own)
+					if err != nil || turn.Mine() || r.Outcome != end.Outcome || r.Cause() != end.Cause() || !r.Repeat || own.Reference != m.Reference {
+						t.Errorf("%v %v %v, reference %s", r.Outcome, r.Cause(), err, own.Reference)
+					}
+				})
+			}
+			synctest.Wait()
+			leader.End(end)
+			wg.Wait()
+		})
+	}
+}
+
+// A message of another process is waited for, until that ends or its lease does.
+func TestOtherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		one, two := l.open(t, s), l.open(t, s)
+		defer two.Release()
+		turn, _, _ := one.begin(textMessage("1"))
+		go func() {
+			time.Sleep(3 * time.Second)
+			turn.Part("a", "sms-1", 1)
+			turn.End(accepted)
+		}()
+		began := time.Now()
+		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Mine() || r.ID != "sms-1" || time.Since(began) > 4*time.Second {
+			t.Errorf("%v %v after %v", r.Outcome, err, time.Since(began))
+		}
+		left, _, _ := one.begin(textMessage("2"))
+		if _, r, _ := two.begin(textMessage("2")); r.Cause() != sms.Unknown {
+			t.Errorf("while it is on its way: %v", r.Cause())
+		}
+		close(one.end) // as if it were killed
+		time.Sleep(Lease + Renewal)
+		synctest.Wait()
+		if len(l.lost) != 1 || l.lost[0].Reference != left.entry.Reference {
+			t.Errorf("lost: %v", l.lost)
+		}
+		began = time.Now()
+		if repeat, r, _ := two.begin(textMessage("2")); repeat.Mine() || r.Cause() != sms.Unknown || time.Since(began) != 0 {
+			t.Errorf("after it is lost: %v after %v", r.Cause(), time.Since(began))
+		}
+	})
+}
+
+// The last who holds a journal closes it.
+func TestRelease(t *testing.T) {
+	s, l := newShelf(), new(told)
+	j := l.open(t, s)
+	if !j.Hold() {
+		t.Fatal("not held")
+	}
+	turn, _, _ := j.begin(textMessage("1"))
+	j.Release()
+	if len(s.leases) != 1 {
+		t.Error("left while a message is on its way")
+	}
+	turn.End(accepted)
+	j.Release()
+	if len(s.leases) != 0 || j.Hold() {
+		t.Error("not closed")
+	}
+}
