@@ -876,20 +876,27 @@ func TestLockoutWhileUsersAreUnknown(t *testing.T) {
 	service := httptest.NewServer(http.NotFoundHandler())
 	defer service.Close()
 	s := newSite(t, demo+"adapter sandbox\nlockout 10 5m1s\nusers http "+service.URL)
-	for address, name := range map[string]string{"203.0.113.1": "johndow", "203.0.113.2": "nobody"} {
+	twelve := func(address, query string) {
+		t.Helper()
 		for i := range 12 {
 			want := 500
 			if i == 11 {
 				want = 429
 			}
-			if w := s.guess(t, address, "user="+name+"&password=wrong"); w.Code != want {
-				t.Errorf("guess %d for %s: %d, want %d", i, name, w.Code, want)
+			if w := s.guess(t, address, query); w.Code != want {
+				t.Errorf("guess %d with %s: %d, want %d", i, query, w.Code, want)
 			}
 		}
 	}
+	twelve("203.0.113.1", "user=johndow&password=wrong")
+	twelve("203.0.113.2", "user=nobody&password=wrong")
 	if w := s.guess(t, "203.0.113.3", credential); w.Code != 200 {
 		t.Errorf("a right password: %d", w.Code)
 	}
+	for i := range 10 {
+		s.guess(t, fmt.Sprintf("198.51.100.%d", i), "user=johndow&password=wrong")
+	}
+	twelve("203.0.113.4", credential) // of a locked user, and right
 }
 
 // Of guesses that come at once few are looked at before the network is locked out, and others need not wait for them.
