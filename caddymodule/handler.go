@@ -147,7 +147,7 @@ type Handler struct {
 	// Legacy adds `error` and `description` to the replies, which older apps read.
 	Legacy bool `json:"legacy,omitempty"`
 
-	// MaxSize limits the query and the body of a request, each, in bytes. Default: 262144.
+	// MaxSize limits the query and the body of a request, each, in bytes. Default: 262144, at most 16777216.
 	MaxSize int64 `json:"max_size,omitempty"`
 
 	// AccessLog keeps requests whose URL holds parameters in the access log. Such a URL holds a password, so without
@@ -165,6 +165,7 @@ type Handler struct {
 	policy    *destination.Policy
 	digest    *digest.Realm  // nil if Digest is off
 	guard     *lockout.Guard // nil if nobody is locked out
+	turns     *lockout.Turns
 	limits    []limit.Rule
 	counters  *limit.Counters
 	watch     *burst.Watch  // nil if bursts are allowed
@@ -210,8 +211,8 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 		return fmt.Errorf("param: %w", err)
 	}
 	h.decoder = &sendmessage.Decoder{Names: names, MaxSize: h.MaxSize}
-	if h.MaxSize < 0 {
-		return errors.New("max_size is a number of bytes")
+	if h.MaxSize < 0 || h.MaxSize > sendmessage.LargestMaxSize {
+		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", sendmessage.LargestMaxSize)
 	}
 	if h.MaxSize == 0 {
 		h.decoder.MaxSize = sendmessage.DefaultMaxSize
@@ -373,7 +374,7 @@ func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*
 const answerStep = 250 * time.Millisecond
 
 func (h *Handler) provisionLockout() error {
-	h.step = answerStep
+	h.step, h.turns = answerStep, lockout.NewTurns()
 	settings := lockout.Default
 	switch l := h.Lockout; {
 	case l == nil:

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -325,6 +326,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                               "write numbers as +15551234567",
 		"default_region\n":                                                                     "takes exactly one value",
 		demo + "adapter sandbox\nadapter sandbox":                                              "adapter sandbox as NAME",
+		demo + "adapter sandbox\nmax_size 16777217":                                            "from 1 to 16777216",
 		demo + "adapter sandbox\nreply html":                                                   "write xml or json",
 		demo + "adapter sandbox\nparam recipent x":                                             "no parameter",
 		demo + "adapter sandbox\npath send":                                                    "begins with /",
@@ -843,6 +845,15 @@ func TestLockout(t *testing.T) {
 	if n := p.count.Load(); n != 2 {
 		t.Errorf("%d messages", n)
 	}
+	counted := func(address, query string) (codes []int) {
+		for range 12 {
+			codes = append(codes, s.guess(t, address, query).Code)
+		}
+		return codes
+	}
+	if locked, denied := counted("192.0.2.79", right), counted("192.0.2.80", wrong); !slices.Equal(locked, denied) || denied[11] != 429 {
+		t.Errorf("a right password of a locked user is counted in another way: %v, %v", locked, denied)
+	}
 	off := p.site(t, "lockout off")
 	for range 30 {
 		off.guess(t, "203.0.113.10", wrong)
@@ -857,6 +868,65 @@ func TestLockout(t *testing.T) {
 	if w := two.guess(t, "203.0.113.11", right); w.Code != 429 || w.Header().Get("Retry-After") != "3600" {
 		t.Errorf("lockout 2 1h: %d %v", w.Code, w.Header())
 	}
+}
+
+// A wrong password counts for those who were asked, though others give no answer: whoever guesses is told nothing, but is
+// locked out as always, whether the name exists or not.
+func TestLockoutWhileUsersAreUnknown(t *testing.T) {
+	service := httptest.NewServer(http.NotFoundHandler())
+	defer service.Close()
+	s := newSite(t, demo+"adapter sandbox\nlockout 10 5m1s\nusers http "+service.URL)
+	twelve := func(address, query string) {
+		t.Helper()
+		for i := range 12 {
+			want := 500
+			if i == 11 {
+				want = 429
+			}
+			if w := s.guess(t, address, query); w.Code != want {
+				t.Errorf("guess %d with %s: %d, want %d", i, query, w.Code, want)
+			}
+		}
+	}
+	twelve("203.0.113.1", "user=johndow&password=wrong")
+	twelve("203.0.113.2", "user=nobody&password=wrong")
+	if w := s.guess(t, "203.0.113.3", credential); w.Code != 200 {
+		t.Errorf("a right password: %d", w.Code)
+	}
+	for i := range 10 {
+		s.guess(t, fmt.Sprintf("198.51.100.%d", i), "user=johndow&password=wrong")
+	}
+	twelve("203.0.113.4", credential) // of a locked user, and right
+}
+
+// Of guesses that come at once few are looked at before the network is locked out, and others need not wait for them.
+func TestGuessesAtOnce(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\nlockout 10 5m2s")
+	synctest.Test(t, func(t *testing.T) {
+		var looked atomic.Int32
+		s.users = stubUsers(func() (*users.User, error) {
+			time.Sleep(time.Second)
+			looked.Add(1)
+			return nil, users.ErrDenied
+		})
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				if w := s.guess(t, "203.0.113.4", "user=johndow&password=guess"); w.Code != 401 && w.Code != 429 {
+					t.Errorf("a guess: %d", w.Code)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		if w := s.guess(t, "203.0.113.5", "user=johndow&password=guess"); w.Code != 401 || time.Since(began) != time.Second {
+			t.Errorf("from elsewhere: %d after %s", w.Code, time.Since(began))
+		}
+		wg.Wait()
+		if n := looked.Load() - 1; n < 11 || n > 14 {
+			t.Errorf("%d guesses were looked at", n)
+		}
+	})
 }
 
 // Every 401 leaves at a multiple of 250 ms after the request came, however long the check took; nothing else waits.

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -133,33 +134,42 @@ func (x *exchange) authenticate() error {
 		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
 	}
 	from := x.network()
+	line := x.turns.Of(from)
+	if !line.Take(x.r.Context()) {
+		return sms.Refuse(sms.Limited)
+	}
+	defer line.Done()
 	if x.guard != nil {
-		if wait := x.guard.Blocked(from, x.message.Received); wait > 0 {
+		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
 			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
 			refusal.RetryAfter = wait
 			return refusal
 		}
 	}
 	user, err := x.identify(answered)
+	if err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())) {
+		x.user = user
+		return nil
+	}
+	wrong := errors.Is(err, users.ErrDenied) // perhaps not for all who were to be asked
+	guessed := ""                            // whose password was wrong
 	var denied *users.DeniedError
 	switch {
 	case err == errStale:
 		return sms.RefuseAs(sms.Unauthorized, sms.StaleAnswer)
-	case err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())):
-		x.user = user
-		return nil
-	case err == nil: // right, but while others guess it is not believed
-		x.claimed = user.Name
-		return sms.Refuse(sms.Unauthorized)
+	case err == nil: // right, but while others guess it is not believed, and the network can tell in no way
+		x.claimed, wrong = user.Name, true
 	case errors.As(err, &denied):
-		x.claimed = denied.Name
+		x.claimed, guessed = denied.Name, denied.Name
+	}
+	if wrong && x.guard != nil {
+		x.guard.Failed(from, guessed, time.Now())
+	}
+	switch {
 	case errors.Is(err, users.ErrUnavailable):
 		return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
-	case !errors.Is(err, users.ErrDenied): // too many others are being checked
+	case !wrong, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // too many others are being checked
 		return sms.Refuse(sms.Limited)
-	}
-	if x.guard != nil {
-		x.guard.Failed(from, x.claimed, time.Now())
 	}
 	return sms.Refuse(sms.Unauthorized)
 }
@@ -179,7 +189,8 @@ func (x *exchange) doubted(user string) bool {
 	return x.guard != nil && x.guard.Doubts(x.network(), user, time.Now())
 }
 
-// errStale says that an answer is right, but to a challenge that is too old.
+// errStale says that an answer is to a challenge that is too old, or not ours. Whether it is right was not looked at, so that
+// nobody can find out without its being counted.
 var errStale = errors.New("stale")
 
 // identify finds the user by what the app sent. An answer to a challenge comes before a password.
@@ -193,15 +204,14 @@ func (x *exchange) identify(answered bool) (*users.User, error) {
 		method, target = original.Method, original.RequestURI
 	}
 	answer, err := x.digest.Read(x.request.Answer.Reveal(), method, target, x.message.Received)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, users.ErrDenied
-	}
-	c.User, c.Proof = answer.User, answer
-	user, err := x.users.Authenticate(x.r.Context(), c)
-	if err == nil && answer.Stale {
+	case answer.Stale:
 		return nil, errStale
 	}
-	return user, err
+	c.User, c.Proof = answer.User, answer
+	return x.users.Authenticate(x.r.Context(), c)
 }
 
 // network is where the request comes from, by Caddy's rules for trusted proxies.

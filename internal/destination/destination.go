@@ -235,23 +235,32 @@ func about(n sms.Number) facts {
 // global is libphonenumber's region of numbers that belong to no country.
 const global = "001"
 
+// lookUp finds out what is known of a number, or of its longest valid beginning.
 func lookUp(e164 string) facts {
 	parsed, ok := split(e164)
 	if !ok {
 		return facts{}
 	}
-	f := facts{country: phonenumbers.GetRegionCodeForNumber(parsed)}
-	if f.country == "" { // possible, but not valid: the main region of the calling code, and no type
-		f.country = phonenumbers.GetRegionCodeForCountryCode(int(parsed.GetCountryCode()))
-	} else {
-		switch phonenumbers.GetNumberType(parsed) {
-		case phonenumbers.PREMIUM_RATE:
-			f.kind = premium
-		case phonenumbers.SHARED_COST:
-			f.kind = sharedCost
-		case phonenumbers.PERSONAL_NUMBER:
-			f.kind = personal
+	var f facts
+	kindOf := phonenumbers.UNKNOWN
+	for {
+		if f.country = phonenumbers.GetRegionCodeForNumber(parsed); f.country != "" {
+			kindOf = phonenumbers.GetNumberType(parsed)
 		}
+		if kindOf != phonenumbers.UNKNOWN || !shorten(parsed) {
+			break
+		}
+	}
+	switch kindOf {
+	case phonenumbers.PREMIUM_RATE:
+		f.kind = premium
+	case phonenumbers.SHARED_COST:
+		f.kind = sharedCost
+	case phonenumbers.PERSONAL_NUMBER:
+		f.kind = personal
+	}
+	if f.country == "" { // the main region of the calling code
+		f.country = phonenumbers.GetRegionCodeForCountryCode(int(parsed.GetCountryCode()))
 	}
 	switch code := parsed.GetCountryCode(); {
 	case code == 1 && strings.HasPrefix(e164, "+1900"), code == 979: // whether or not libphonenumber knows the number
@@ -262,6 +271,21 @@ func lookUp(e164 string) facts {
 		f.kind = satellite
 	}
 	return f
+}
+
+// shorten drops digits of a number that is possible, but not valid, until it is possible again: networks may drop surplus
+// digits. It reports whether there is such a number.
+func shorten(n *phonenumbers.PhoneNumber) bool {
+	for *n.NationalNumber > 9 {
+		*n.NationalNumber /= 10
+		switch phonenumbers.IsPossibleNumberWithReason(n) {
+		case phonenumbers.IS_POSSIBLE:
+			return true
+		case phonenumbers.TOO_SHORT:
+			return false
+		}
+	}
+	return false
 }
 
 var callingCodes = phonenumbers.GetSupportedCallingCodes()

@@ -46,7 +46,8 @@ func NewRealm(name string) (*Realm, error) {
 	return &Realm{name, key}, nil
 }
 
-// Challenges are the WWW-Authenticate headers that ask for an answer. stale says that the last one was right but too old.
+// Challenges are the WWW-Authenticate headers that ask for an answer. stale says that the last
+// one was to a nonce that is not good, https://www.rfc-editor.org/rfc/rfc7616#section-3.3.
 func (r *Realm) Challenges(stale bool, now time.Time) (headers []string) {
 	nonce := r.nonce(now)
 	for _, a := range algorithms {

@@ -170,6 +170,7 @@ type Counters struct {
 // key is whose messages are counted, and how.
 type key struct {
 	rule Rule // without its number and zone
+	zone string
 	who  string
 }
 
@@ -212,7 +213,7 @@ func (c *Counters) Take(rules []Rule, u Use, now time.Time) *Exceeded {
 }
 
 func (c *Counters) counter(r Rule, who string) *counter {
-	k := key{r.counts(), who}
+	k := key{r.counts(), r.Zone.String(), who}
 	n, ok := c.counts.Get(k)
 	if !ok {
 		n = new(counter)

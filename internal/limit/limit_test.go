@@ -154,6 +154,22 @@ func TestRulesChange(t *testing.T) {
 	}
 }
 
+// Sites that share counters, but not the zone, have a day each.
+func TestZonesApart(t *testing.T) {
+	c, sent := NewCounters(), [2]int{}
+	sites := [2][]Rule{rules(t, "site 10 messages per day"), rules(t, "site 10 messages per day Asia/Tokyo")}
+	for i := range 2 * 24 * 6 { // two days of UTC, in which three of Tokyo's are
+		for j, site := range sites {
+			if c.Take(site, Use{User: "bob", Segments: 1}, noon.Add(12*time.Hour+time.Duration(i)*10*time.Minute)) == nil {
+				sent[j]++
+			}
+		}
+	}
+	if sent != [2]int{20, 30} {
+		t.Errorf("%d messages, want 20 and 30", sent)
+	}
+}
+
 func TestMerge(t *testing.T) {
 	got, err := Merge(Default, rules(t, "user 5 messages per minute", "country 7 messages per day Europe/Berlin"))
 	if err != nil {

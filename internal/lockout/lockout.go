@@ -3,6 +3,7 @@ package lockout
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,11 @@ const (
 	// trust is how long a network counts as a user's own after he succeeded there.
 	trust = 30 * 24 * time.Hour
 
-	// size bounds what is remembered of networks, of names, and of networks of names, each.
+	// mostHomes is how many networks are remembered as a user's own. His phone goes through many, but nobody else's are
+	// forgotten for that.
+	mostHomes = 16
+
+	// size bounds how many networks are remembered, how many names, and how many users with networks of their own.
 	size = 1 << 15
 )
 
@@ -42,13 +47,13 @@ type Guard struct {
 	mu       sync.Mutex
 	networks *recent.Table[netip.Prefix, *network]
 	users    *recent.Table[string, *failures]
-	known    *recent.Table[place, time.Time] // when a user last succeeded in a network
+	homes    *recent.Table[string, []home]
 }
 
-// place is a user in a network.
-type place struct {
-	user    string
+// home is a network where a user succeeded, and when he last did.
+type home struct {
 	network netip.Prefix
+	seen    time.Time
 }
 
 type network struct {
@@ -79,7 +84,7 @@ func NewGuard(s Settings) *Guard {
 		settings: s,
 		networks: recent.NewTable[netip.Prefix, *network](size),
 		users:    recent.NewTable[string, *failures](size),
-		known:    recent.NewTable[place, time.Time](size),
+		homes:    recent.NewTable[string, []home](size),
 	}
 }
 
@@ -149,11 +154,28 @@ func (g *Guard) Admit(from netip.Prefix, user string, now time.Time) bool {
 	if g.doubts(from, user, now) {
 		return false
 	}
-	here := place{user, from}
-	if seen, ok := g.known.Get(here); !ok || now.Sub(seen) > time.Minute {
-		g.known.Put(here, now)
+	homes, i := g.homesOf(user, from)
+	switch {
+	case i >= 0:
+		homes[i].seen = now
+	case len(homes) < mostHomes:
+		g.homes.Put(user, append(homes, home{from, now}))
+	default: // the one that he was longest away from is forgotten
+		oldest := 0
+		for j, h := range homes {
+			if h.seen.Before(homes[oldest].seen) {
+				oldest = j
+			}
+		}
+		homes[oldest] = home{from, now}
 	}
 	return true
+}
+
+// homesOf are the networks where a user succeeded, and which of them this is, -1 if none.
+func (g *Guard) homesOf(user string, from netip.Prefix) ([]home, int) {
+	homes, _ := g.homes.Get(user)
+	return homes, slices.IndexFunc(homes, func(h home) bool { return h.network == from })
 }
 
 // Doubts reports whether Admit would refuse, and notes nothing.
@@ -164,7 +186,7 @@ func (g *Guard) Doubts(from netip.Prefix, user string, now time.Time) bool {
 }
 
 func (g *Guard) doubts(from netip.Prefix, user string, now time.Time) bool {
-	if seen, ok := g.known.Get(place{user, from}); ok && now.Sub(seen) < trust {
+	if homes, i := g.homesOf(user, from); i >= 0 && now.Sub(homes[i].seen) < trust {
 		return false
 	}
 	if n, ok := g.networks.Get(from); ok && now.Before(n.until) {

@@ -90,6 +90,36 @@ func TestUser(t *testing.T) {
 	}
 }
 
+// However many networks a user comes from, others stay at home where they were; he himself where he was lately.
+func TestHomes(t *testing.T) {
+	g, home, now := NewGuard(Default), from("192.0.2.1"), start
+	admit := func(network netip.Prefix, user string) bool {
+		now = now.Add(time.Second)
+		return g.Admit(network, user, now)
+	}
+	admit(home, "alice")
+	for i := range 2*size + 2 {
+		admit(from(fmt.Sprintf("2001:db8:%x:%x::1", i>>16, i&0xffff)), "insider")
+	}
+	for i := range mostHomes - 1 {
+		admit(from(fmt.Sprintf("198.51.100.%d", i)), "alice")
+	}
+	for range userCount + 1 {
+		g.Failed(from("203.0.113.9"), "alice", now)
+	}
+	if !admit(home, "alice") || admit(from("198.51.100.99"), "alice") {
+		t.Error("she is not at home where she was first, or where she never was")
+	}
+	now = now.Add(userWindow)
+	admit(from("198.51.100.99"), "alice") // instead of where she was longest ago
+	for range userCount + 1 {
+		g.Failed(from("203.0.113.9"), "alice", now)
+	}
+	if !admit(home, "alice") || !admit(from("198.51.100.99"), "alice") || admit(from("198.51.100.0"), "alice") {
+		t.Error("not the network was forgotten that she was longest away from")
+	}
+}
+
 // Of many guesses at once from one network no right one is taken once there were too many, unless the user is at home.
 func TestParallel(t *testing.T) {
 	g, bad := NewGuard(Default), from("203.0.113.9")
@@ -115,7 +145,9 @@ func TestBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for i := range 1_000_000 {
 		a := netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
-		g.Failed(NetworkOf(a), fmt.Sprint("user", i), start.Add(time.Duration(i)*time.Millisecond))
+		name, now := fmt.Sprint("user", i), start.Add(time.Duration(i)*time.Millisecond)
+		g.Failed(NetworkOf(a), name, now)
+		g.Admit(NetworkOf(a), name, now)
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -201,7 +201,10 @@ func dialable(s, region string) (sms.Number, bool) {
 	case reason == phonenumbers.IS_POSSIBLE && !(valid && len(digits) > 10 && !phonenumbers.IsValidNumber(parsed)):
 		return e164(parsed), true
 	case len(digits) <= 8 && reason != phonenumbers.IS_POSSIBLE && reason != phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
-		return short, plain
+		// Providers that take digits without a plus would send it to the country that has such numbers.
+		if _, collides := phone("+"+string(digits), "", isPossible); !collides {
+			return short, plain
+		}
 	}
 	return abroad, valid
 }

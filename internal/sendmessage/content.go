@@ -65,7 +65,7 @@ func (req *Request) kind() (Kind, *sms.Refusal) {
 		t == "message/imdn+xml", t == "application/im-iscomposing+xml":
 		return Notice, nil
 	case t == appPrefix+"delete-message+json", t == appPrefix+"delete-message":
-		if doc := req.Body.Reveal(); !gjson.Valid(doc) || !isDelete(gjson.Parse(doc)) {
+		if doc := req.Body.Reveal(); !validJSON(doc) || !isDelete(gjson.Parse(doc)) {
 			return Delete, sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "delete message", "offset", "1")
 		}
 		return Delete, nil
@@ -87,7 +87,7 @@ func sniff(body string) Kind {
 		return File
 	case notice.MatchString(trimmed):
 		return Notice
-	case trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') && gjson.Valid(trimmed):
+	case trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') && validJSON(trimmed):
 		if doc := gjson.Parse(trimmed); isDisposition(doc) {
 			return Notice
 		} else if isDelete(doc) {
@@ -114,7 +114,7 @@ func holdsKey(body string) bool {
 
 // holdsAttachment asks a JSON document itself, whose names may be escaped.
 func holdsAttachment(body string) (found bool) {
-	if body = strings.TrimSpace(body); !strings.Contains(body, `\u`) || !gjson.Valid(body) {
+	if body = strings.TrimSpace(body); !strings.Contains(body, `\u`) || !validJSON(body) {
 		return false
 	}
 	gjson.Get(body, "attachments").ForEach(func(_, item gjson.Result) bool {

@@ -22,6 +22,9 @@ import (
 // picture into the body, so it is more than a text needs.
 const DefaultMaxSize = 256 << 10
 
+// LargestMaxSize is the most that they may be set to have, since everybody may send them.
+const LargestMaxSize = 16 << 20
+
 // Request is what an app asked for, whatever form it came in.
 type Request struct {
 	// Form is the form of the reply.
@@ -152,14 +155,22 @@ func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
 	return nil
 }
 
-// readAll reads the body, or one byte more than may be.
+// firstRead is how much memory a body gets before any of it has come. Ordinary requests need no more.
+const firstRead = 4096
+
+// readAll reads the body, or one byte more than may be. Memory grows with what comes, not with what was announced.
 func (d *Decoder) readAll(r *http.Request) ([]byte, error) {
 	if r.ContentLength <= 0 {
 		return io.ReadAll(io.LimitReader(r.Body, d.MaxSize+1))
 	}
-	data := make([]byte, r.ContentLength)
-	n, err := io.ReadFull(r.Body, data)
-	return data[:n], err
+	data, n := make([]byte, min(r.ContentLength, firstRead)), 0
+	for {
+		more, err := io.ReadFull(r.Body, data[n:])
+		if n += more; err != nil || int64(n) == r.ContentLength {
+			return data[:n], err
+		}
+		data = append(data, make([]byte, min(int64(n), r.ContentLength-int64(n)))...)
+	}
 }
 
 // readHeader takes credentials from Authorization and from headers of the app's own such as X-Password or Token, and

@@ -331,6 +331,31 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// slow gives a byte at a time, and notes for how many more there was room.
+type slow struct {
+	given, room int
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	s.room = max(s.room, len(p)-s.given)
+	s.given++
+	p[0] = 'x'
+	return 1, nil
+}
+
+// Who announces a large body and is slow to send it holds no more memory than he sent, but for a little.
+func TestAnnouncedSize(t *testing.T) {
+	body := new(slow)
+	r := post("text/plain", "")
+	r.ContentLength, r.Body = DefaultMaxSize, io.NopCloser(body)
+	if data, err := newDecoder(t, "").readAll(r); err != nil || len(data) != DefaultMaxSize || body.given != DefaultMaxSize {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+	if body.room > firstRead {
+		t.Errorf("room for %d bytes before they came", body.room)
+	}
+}
+
 // The operator is told once what the templates of his users lack; a parameter that is there and empty lacks nothing.
 func TestMissingParameters(t *testing.T) {
 	for query, want := range map[string][2]bool{
@@ -551,6 +576,34 @@ func TestDecodeAllocations(t *testing.T) {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, most)
 		}
 		t.Logf("%s: %v allocations", name, n)
+	}
+}
+
+// A document that is nested more than 32 times is none, wherever it stands. Deeper ones would cost the stack.
+func TestNesting(t *testing.T) {
+	d := newDecoder(t, "")
+	for levels, tooDeep := range map[int]bool{mostNested: false, mostNested + 1: true, 100_000: true} {
+		lists := func(around int) string {
+			return strings.Repeat("[", levels-around) + `"[\"["` + strings.Repeat("]", levels-around)
+		}
+		for _, begin := range []string{`{"body":"hi","x":`, `{"body":,"x":`} { // the second one is mended first
+			if _, err := d.Decode(post("application/json", begin+lists(1)+"}")); (err != nil) != tooDeep || tooDeep && err.Error() != "bad_request.unreadable" {
+				t.Errorf("%d levels after %s: %v", levels, begin, err)
+			}
+		}
+		for _, contentType := range []string{"", appPrefix + "delete-message+json"} {
+			body := sms.Hide(`[{"sms_id":"1","scope":"here","x":` + lists(2) + "}]")
+			kind, err := (&Request{ContentType: contentType, Body: body, To: []string{"1"}}).Classify()
+			if (kind == Delete && err == nil) == tooDeep {
+				t.Errorf("a request to delete of %d levels as %q: %s, %v", levels, contentType, kind, err)
+			}
+		}
+		if got := holdsKey(`{"\u0061ttachments":[{"content-url":"x","x":` + lists(3) + "}]}"); got == tooDeep {
+			t.Errorf("a file of %d levels: %t", levels, got)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { validJSON(`{"a":["b",{"c":"\\d"}]}`) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -19,13 +19,13 @@ func readJSON(body []byte, into *values) *sms.Refusal {
 	if !utf8.Valid(body) {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
-	doc := body
-	if !gjson.ValidBytes(doc) {
-		if doc = repairJSON(body); !gjson.ValidBytes(doc) {
+	doc := string(body)
+	if !validJSON(doc) {
+		if doc = string(repairJSON(body)); !validJSON(doc) {
 			return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON", "offset", strconv.Itoa(faultOffset(body)))
 		}
 	}
-	top := gjson.ParseBytes(doc)
+	top := gjson.Parse(doc)
 	if top.IsArray() {
 		if items := top.Array(); len(items) == 1 {
 			top = items[0]
@@ -40,6 +40,31 @@ func readJSON(body []byte, into *values) *sms.Refusal {
 		into.field[roleBody] = field{name: roleNames[roleBody], text: top.Raw, present: true}
 	}
 	return nil
+}
+
+// mostNested is how many levels of lists and objects a document has at most. Apps nest three.
+const mostNested = 32
+
+// validJSON reports whether a document is valid and not nested too deeply. gjson calls itself for every level, so it is
+// not asked before these are counted.
+func validJSON(doc string) bool {
+	level, quoted := 0, false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '[' || c == '{':
+			if level++; level > mostNested {
+				return false
+			}
+		case c == ']' || c == '}':
+			level--
+		}
+	}
+	return gjson.Valid(doc)
 }
 
 // holdsFiles reports whether an object has what the description of a file has.

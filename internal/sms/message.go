@@ -49,7 +49,7 @@ type NumberKind uint8
 const (
 	NoNumber     NumberKind = iota
 	Phone                   // a telephone number, kept as E.164
-	ShortCode               // 3 to 8 digits that are no telephone number
+	ShortCode               // 3 to 8 digits that are no telephone number of any country
 	Alphanumeric            // a sender ID such as ACME
 )
 

@@ -159,8 +159,41 @@ func TestChain(t *testing.T) {
 		}
 	}
 	down := errors.New("down")
-	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); err != down {
+	if _, err := (Chain{failing{down}, first}).Authenticate(t.Context(), Credential{User: "ann", Secret: sms.Hide("12345678")}); !errors.Is(err, down) || errors.Is(err, ErrDenied) {
 		t.Errorf("one that is down: %v", err)
+	}
+	for name, known := range map[string]bool{"ann": true, "nobody": false} {
+		user, err := Chain{first, failing{down}}.Authenticate(t.Context(), Credential{User: name, Secret: sms.Hide("x")})
+		var named *DeniedError
+		if user != nil || !errors.Is(err, down) || !errors.Is(err, ErrDenied) || errors.As(err, &named) != known {
+			t.Errorf("%s is wrong in the first, and the second is down: %v", name, err)
+		}
+	}
+}
+
+// Whoever was authenticated elsewhere is the user of that name, and no other of whom an app could mean him.
+func TestChainFind(t *testing.T) {
+	first, err := lines([]byte("ann 12345678\nbob@Example.com 12345678"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := lines([]byte("ann@example.com 12345678"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Chain{first, second}
+	for name, want := range map[string]string{
+		"ann": "ann", " ann ": "ann", "ann@example.com": "ann@example.com", "ann@EXAMPLE.com": "ann@example.com", "bob@example.COM": "bob@Example.com",
+		"ann@evil.example": "", "ann@example.com@suffix": "", "ann@": "", "Ann": "", "bob": "", "": "",
+	} {
+		got := ""
+		user, err := c.Find(name)
+		if user != nil {
+			got = user.Name
+		}
+		if err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", name, got, err, want)
+		}
 	}
 }
 

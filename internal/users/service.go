@@ -56,6 +56,7 @@ type Service struct {
 
 	read   *recent.Table[*admission, *User] // what Read made of them
 	asking singleflight.Group
+	teller teller
 }
 
 // Answers are what a service said. They are safe for concurrent use.
@@ -160,7 +161,7 @@ func (s *Service) try(c *Credential, name, secret string) (*User, error) {
 	user, err, _ := s.asking.Do(string(key[:]), func() (user any, err error) {
 		defer func() {
 			if p := recover(); p != nil { // its words may be anything
-				s.Report(fmt.Errorf("panic: %T", p))
+				s.teller.tell(fmt.Errorf("panic: %T", p), s.Report)
 				user, err = (*User)(nil), ErrUnavailable
 			}
 		}()
@@ -198,7 +199,7 @@ func (s *Service) answer(key digest, name, secret string) (*User, error) {
 			user, err = s.Read(answer)
 		}
 		if err != nil && !errors.Is(err, ErrDenied) {
-			s.Report(err)
+			s.teller.tell(err, s.Report)
 		}
 		if errors.Is(err, errSilent) {
 			until := time.Now().Add(pause)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -192,6 +193,24 @@ func TestServiceRemembers(t *testing.T) {
 		answer = "garbage"
 		time.Sleep(s.Keep)
 		expect("garbage is no reason to believe what was", "right", "unavailable", 3)
+	})
+}
+
+// A failure is told once a minute, however many ask; another one at once.
+func TestServiceFailuresAreToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &oracle{answer: says(404, "")}
+		s, reports := o.service(t)
+		for i := range 100 {
+			told(s, fmt.Sprint("user", i), "x")
+		}
+		o.answer = says(200, "<html>")
+		told(s, "ann", "x")
+		time.Sleep(time.Minute)
+		told(s, "bob", "x")
+		if lines := strings.Split(strings.TrimSpace(reports.String()), "\n"); len(lines) != 3 || !strings.Contains(lines[0], "404") || lines[1] != lines[2] {
+			t.Errorf("%d lines: %q", len(lines), lines)
+		}
 	})
 }
 

@@ -42,12 +42,11 @@ type SQL struct {
 	checker
 	found  *recent.Table[string, foundRow]
 	asking singleflight.Group
+	teller teller
 
 	mu        sync.Mutex
 	statement *sql.Stmt
 	down      time.Time // until when the database is left alone
-	told      string    // the last failure
-	quiet     time.Time // until when it is not told again
 }
 
 // Row is what a query says of a user.
@@ -125,7 +124,7 @@ func (s *SQL) ask(name string) (*account, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
 		if entry, err = s.look(ctx, name); err != nil {
-			s.report(err)
+			s.teller.tell(err, s.Report)
 		}
 	}
 	now := time.Now()
@@ -147,19 +146,6 @@ func (s *SQL) ask(name string) (*account, error) {
 		return row.entry, nil
 	}
 	return entry, ErrUnavailable
-}
-
-// report tells a failure, but the same one once a minute at most, because strangers may cause it.
-func (s *SQL) report(err error) {
-	s.mu.Lock()
-	again := err.Error() == s.told && time.Now().Before(s.quiet)
-	if !again {
-		s.told, s.quiet = err.Error(), time.Now().Add(time.Minute)
-	}
-	s.mu.Unlock()
-	if !again {
-		s.Report(err)
-	}
 }
 
 // look asks for one name.

@@ -60,7 +60,7 @@ type Proof interface {
 
 // Finder is implemented by Users that know them by name alone, for whoever was authenticated elsewhere.
 type Finder interface {
-	// Find returns the user, nil if there is nobody of that name, or ErrUnavailable.
+	// Find returns the user that an app may call so, nil if there is nobody, or ErrUnavailable.
 	Find(name string) (*User, error)
 }
 
@@ -97,6 +97,6 @@ func (u *User) May(n sms.Number) bool {
 
 // Users authenticates. Implementations fail closed: a credential is right or the error is not nil.
 type Users interface {
-	// Authenticate returns the user, ErrDenied for a wrong credential, or the context's error.
+	// Authenticate returns the user, ErrDenied for a wrong credential, ErrUnavailable or the context's error.
 	Authenticate(ctx context.Context, c Credential) (*User, error)
 }
