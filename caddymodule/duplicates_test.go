@@ -254,3 +254,16 @@ func TestBrokenReply(t *testing.T) {
 type gone struct{ http.ResponseWriter }
 
 func (gone) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// What a provider gets in parts is counted in the segments of the parts, which may be more than those of the whole.
+func TestSegmentsOfParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := strings.Replace(ownAPI, "send {", "text max 100 characters\nsend {", 1)
+		s, p := newSite(t, demo+own+"limit off\nlimit user 7 segments per day"), new(counting)
+		s.deliverer.Routes[0].Transport = p
+		words := strings.TrimSuffix(strings.Repeat(strings.Repeat("a", 81)+"+", 8), "+")
+		if got := s.tap(t, credential+"to=5551231234&body="+words); got != "413 The message is too long: 8 segments, at most 7" || p.took != 0 {
+			t.Errorf("told %q, %d texts", got, p.took)
+		}
+	})
+}

@@ -167,7 +167,7 @@ type Handler struct {
 	guard     *lockout.Guard // nil if nobody is locked out
 	turns     *lockout.Turns
 	limits    []limit.Rule
-	counters  *limit.Counters
+	payer     [32]byte      // whose counts the limits are for
 	watch     *burst.Watch  // nil if bursts are allowed
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
@@ -412,10 +412,9 @@ func (h *Handler) checkWindow() error {
 }
 
 func (h *Handler) provisionCounters(caddy.Context) error {
-	payer := h.deliverer.Routes[0].Adapter.Payer()
-	h.counters = take(&h.taken, counters, payer, limit.NewCounters)
+	h.payer = h.deliverer.Routes[0].Adapter.Payer()
 	if !h.BurstsOff {
-		h.watch = take(&h.taken, watches, payer, burst.NewWatch)
+		h.watch = take(&h.taken, watches, h.payer, burst.NewWatch)
 	}
 	return nil
 }

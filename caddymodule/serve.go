@@ -47,6 +47,7 @@ type exchange struct {
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
 	segments int
+	detail   string           // for the operator
 	held     *journal.Journal // until the reply is written
 	turn     *journal.Turn
 	outcome  sms.Receipt
@@ -281,7 +282,9 @@ func (x *exchange) count() error {
 		return sms.Refuse(sms.Held)
 	}
 	m, now := &x.message, time.Now()
-	x.segments = text.Segments(m.Body.Reveal())
+	if x.segments = text.Segments(m.Body.Reveal()); x.segments > 1 { // it may be cut into more
+		x.segments = max(x.segments, x.deliverer.Segments(m))
+	}
 	country := destination.Country(m.To, x.region())
 	if refusal := x.seeBurst(country, now); refusal != nil {
 		return refusal
@@ -293,9 +296,14 @@ func (x *exchange) count() error {
 	if len(limits) == 0 {
 		return nil
 	}
-	over := x.counters.Take(limits, limit.Use{
+	claim := limit.Claim{Payer: x.payer, Rules: limits, Use: limit.Use{
 		User: m.User, Sender: m.From.Value, Country: country, Segments: x.segments,
-	}, now)
+	}}
+	if err := x.held.Count(&claim); err != nil {
+		x.detail = err.Error()
+		return sms.RefuseAs(sms.Internal, sms.JournalAway)
+	}
+	over := claim.Exceeded
 	if over == nil {
 		return nil
 	}
@@ -339,6 +347,7 @@ func (x *exchange) deliver() sms.Receipt {
 	}
 	if err := x.count(); err != nil {
 		receipt = refused(err)
+		receipt.Detail = x.detail
 		x.turn.Abandon(receipt)
 		return receipt
 	}

@@ -11,9 +11,6 @@ var (
 	// guards hold what is remembered of wrong passwords, by their settings.
 	guards = caddy.NewUsagePool()
 
-	// counters hold what was sent, by who pays for it.
-	counters = caddy.NewUsagePool()
-
 	// watches hold whom users text, by who pays for it.
 	watches = caddy.NewUsagePool()
 

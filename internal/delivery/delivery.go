@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // The default budgets. Apps give up after about 30 seconds.
@@ -111,6 +112,22 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Re
 		}
 	}
 	return r
+}
+
+// Segments is in how many segments a message is sent at most, in the parts that adapters split it into.
+func (d *Deliverer) Segments(m *sms.Message) (most int) {
+	for _, route := range d.Routes {
+		parts, err := route.Adapter.Parts(m, d.MaxParts)
+		if err != nil || len(parts) == 1 {
+			continue
+		}
+		sum := 0
+		for _, part := range parts {
+			sum += text.Segments(part.Body.Reveal())
+		}
+		most = max(most, sum)
+	}
+	return most
 }
 
 // End is when the budget of a message ends.

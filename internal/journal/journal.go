@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -391,6 +392,9 @@ func (t *Turn) Reached() {
 
 // update changes the entry lazily.
 func (t *Turn) update(change Change) error { return t.store.Update(t.key, true, change) }
+
+// Count takes a claim from the counts of its rules.
+func (j *Journal) Count(claim *limit.Claim) error { return j.store.Count(claim) }
 
 // Find returns what is remembered of the messages with a reference.
 func (j *Journal) Find(reference string) ([]Entry, error) { return j.store.Find(reference) }

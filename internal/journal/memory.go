@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 )
 
 // Remembered is how many messages a Memory remembers, those on their way aside.
@@ -12,7 +13,8 @@ const Remembered = 100_000
 
 // Memory is a store in the memory of one process. When it is full it forgets the oldest messages.
 type Memory struct {
-	secret keyed.Key
+	secret   keyed.Key
+	counters *limit.Counters
 
 	mu      sync.Mutex
 	entries map[Key]*Entry
@@ -27,7 +29,7 @@ type begun struct {
 
 // NewMemory makes a store that remembers nothing.
 func NewMemory() *Memory {
-	return &Memory{secret: keyed.NewKey(), entries: make(map[Key]*Entry)}
+	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), entries: make(map[Key]*Entry)}
 }
 
 // Secret implements Store.
@@ -56,6 +58,12 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	case !e.Begun.Equal(before):
 		m.order = append(m.order, begun{key, e.Begun.UnixNano()})
 	}
+	return nil
+}
+
+// Count implements Store.
+func (m *Memory) Count(claim *limit.Claim) error {
+	m.counters.Take(claim, time.Now())
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -102,6 +103,8 @@ func (s *shelf) Find(reference string) (found []Entry, err error) {
 	}
 	return found, nil
 }
+
+func (s *shelf) Count(*limit.Claim) error { return nil }
 
 func (s *shelf) Size() (int, error) { return len(s.entries), nil }
 func (s *shelf) Close() error       { return nil }

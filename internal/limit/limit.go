@@ -160,70 +160,89 @@ type Exceeded struct {
 // size bounds what is counted: that many counters at least. Each user, sender and country has one for each rule.
 const size = 1 << 16
 
-// Counters hold what was sent. They are safe for concurrent use, and outlive the rules: a changed rule goes on with what
-// was counted.
+// Claim is what a message takes, from one payer's counts.
+type Claim struct {
+	Payer [32]byte
+	Rules []Rule
+	Use   Use
+	// Exceeded is the rule that the message would break for the longest, nil if it was counted.
+	Exceeded *Exceeded
+}
+
+// Key is whose messages are counted, and how.
+type Key struct {
+	Payer [32]byte
+	Rule  Rule // without its number and zone
+	Zone  string
+	Who   string
+}
+
+// Key is that of the count of the claim's rule with an index.
+func (c *Claim) Key(i int) Key {
+	r := c.Rules[i]
+	who, _ := c.Use.of(r)
+	return Key{c.Payer, r.counts(), r.Zone.String(), who}
+}
+
+// Count is how much was sent. A window counts in time: Full is when it will have been refilled. A calendar counts the amount
+// since the period began.
+type Count struct {
+	Full       time.Time
+	Since, End time.Time
+	Amount     int
+}
+
+// Take counts the message, or says which rule it would break and counts nothing. The counts are those of the rules, one for each.
+func (c *Claim) Take(counts []*Count, now time.Time) bool {
+	c.Exceeded = nil
+	for i, r := range c.Rules {
+		_, amount := c.Use.of(r)
+		wait, ok := counts[i].take(r, amount, now, false)
+		if worst := c.Exceeded; !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
+			c.Exceeded = &Exceeded{r, wait}
+		}
+	}
+	if c.Exceeded != nil {
+		return false
+	}
+	for i, r := range c.Rules {
+		_, amount := c.Use.of(r)
+		counts[i].take(r, amount, now, true)
+	}
+	return true
+}
+
+// Counters hold what was sent in memory. They are safe for concurrent use, and outlive the rules: a changed rule goes on with
+// what was counted.
 type Counters struct {
 	mu     sync.Mutex
-	counts *recent.Table[key, *counter]
-}
-
-// key is whose messages are counted, and how.
-type key struct {
-	rule Rule // without its number and zone
-	zone string
-	who  string
-}
-
-// counter is how much was sent. A window counts in time: full is when it will have been refilled. A calendar counts the
-// amount since the period began.
-type counter struct {
-	full       time.Time
-	since, end time.Time
-	amount     int
+	counts *recent.Table[Key, *Count]
 }
 
 // NewCounters makes counters that have seen nothing.
 func NewCounters() *Counters {
-	return &Counters{counts: recent.NewTable[key, *counter](size)}
+	return &Counters{counts: recent.NewTable[Key, *Count](size)}
 }
 
-// Take counts a message, or reports the rule that it would break for the longest and counts nothing.
-func (c *Counters) Take(rules []Rule, u Use, now time.Time) *Exceeded {
+// Take takes a claim.
+func (c *Counters) Take(claim *Claim, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var worst *Exceeded
-	counters := make([]*counter, 0, 8)
-	for _, r := range rules {
-		who, amount := u.of(r)
-		n := c.counter(r, who)
-		counters = append(counters, n)
-		wait, ok := n.take(r, amount, now, false)
-		if !ok && (worst == nil || worst.Wait != 0 && (wait == 0 || wait > worst.Wait)) {
-			worst = &Exceeded{r, wait}
+	counts := make([]*Count, 0, 8)
+	for i := range claim.Rules {
+		key := claim.Key(i)
+		n, ok := c.counts.Get(key)
+		if !ok {
+			n = new(Count)
+			c.counts.Put(key, n)
 		}
+		counts = append(counts, n)
 	}
-	if worst != nil {
-		return worst
-	}
-	for i, r := range rules {
-		_, amount := u.of(r)
-		counters[i].take(r, amount, now, true)
-	}
-	return nil
-}
-
-func (c *Counters) counter(r Rule, who string) *counter {
-	k := key{r.counts(), r.Zone.String(), who}
-	n, ok := c.counts.Get(k)
-	if !ok {
-		n = new(counter)
-		c.counts.Put(k, n)
-	}
-	return n
+	claim.Take(counts, now)
 }
 
 // take reports whether the rule allows the amount now, and counts it if it is to commit.
-func (n *counter) take(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
+func (n *Count) take(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
 	if amount > r.Most {
 		return 0, false
 	}
@@ -236,7 +255,7 @@ func (n *counter) take(r Rule, amount int, now time.Time, commit bool) (wait tim
 	}
 	// Rounded up, so that a full window holds exactly as many as the rule says.
 	each := (length + time.Duration(r.Most) - 1) / time.Duration(r.Most)
-	full := n.full
+	full := n.Full
 	if full.Before(now) {
 		full = now
 	}
@@ -245,13 +264,13 @@ func (n *counter) take(r Rule, amount int, now time.Time, commit bool) (wait tim
 		return over, false
 	}
 	if commit {
-		n.full = full
+		n.Full = full
 	}
 	return 0, true
 }
 
-func (n *counter) takeOfCalendar(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
-	since, end, counted := n.since, n.end, n.amount
+func (n *Count) takeOfCalendar(r Rule, amount int, now time.Time, commit bool) (wait time.Duration, ok bool) {
+	since, end, counted := n.Since, n.End, n.Amount
 	if now.Before(since) || !now.Before(end) {
 		var begin time.Time
 		if begin, end = r.period(now); begin.After(since) { // a clock that is set back begins nothing
@@ -262,7 +281,7 @@ func (n *counter) takeOfCalendar(r Rule, amount int, now time.Time, commit bool)
 		return max(end.Sub(now), time.Second), false
 	}
 	if commit {
-		n.since, n.end, n.amount = since, end, counted+amount
+		n.Since, n.End, n.Amount = since, end, counted+amount
 	}
 	return 0, true
 }

@@ -33,6 +33,13 @@ const cutover = 124*24*time.Hour - 11*time.Hour
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
+// take counts what is used, or says which rule that would break.
+func (c *Counters) take(rules []Rule, u Use, now time.Time) *Exceeded {
+	claim := Claim{Rules: rules, Use: u}
+	c.Take(&claim, now)
+	return claim.Exceeded
+}
+
 // Each step is a message at a time after noon, and whether it may be sent or how long it has to wait.
 func TestTake(t *testing.T) {
 	type step struct {
@@ -78,7 +85,7 @@ func TestTake(t *testing.T) {
 			counters, list := NewCounters(), rules(t, c.rules...)
 			for i, s := range c.steps {
 				got := ""
-				if x := counters.Take(list, s.use, noon.Add(s.at)); x != nil {
+				if x := counters.take(list, s.use, noon.Add(s.at)); x != nil {
 					got = x.Wait.String()
 				}
 				if got != s.want {
@@ -100,7 +107,7 @@ func TestNeverOneTooMany(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				who := client % len(passed)
-				if counters.Take(list, Use{User: fmt.Sprint(who), Segments: 2}, noon) == nil {
+				if counters.take(list, Use{User: fmt.Sprint(who), Segments: 2}, noon) == nil {
 					passed[who].Add(1)
 					all.Add(1)
 				}
@@ -127,11 +134,11 @@ func TestWindow(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "messages") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 5000).Draw(t, "pause")) * time.Millisecond)
 			n := rapid.IntRange(1, 4).Draw(t, "segments")
-			x := counters.Take([]Rule{r}, Use{User: "bob", Segments: n}, now)
+			x := counters.take([]Rule{r}, Use{User: "bob", Segments: n}, now)
 			if x == nil {
 				passed += n
 			} else if x.Wait > 0 {
-				if counters.Take([]Rule{r}, Use{User: "bob", Segments: n}, now.Add(x.Wait-1)) != nil {
+				if counters.take([]Rule{r}, Use{User: "bob", Segments: n}, now.Add(x.Wait-1)) != nil {
 					continue
 				}
 				t.Fatalf("%d segments had to wait less than %s", n, x.Wait)
@@ -147,9 +154,9 @@ func TestWindow(t *testing.T) {
 func TestRulesChange(t *testing.T) {
 	counters := NewCounters()
 	for range 3 {
-		counters.Take(rules(t, "user 3 messages per day"), Use{User: "bob"}, noon)
+		counters.take(rules(t, "user 3 messages per day"), Use{User: "bob"}, noon)
 	}
-	if counters.Take(rules(t, "user 4 messages per day"), Use{User: "bob"}, noon) != nil || counters.Take(rules(t, "user 4 messages per day"), Use{User: "bob"}, noon) == nil {
+	if counters.take(rules(t, "user 4 messages per day"), Use{User: "bob"}, noon) != nil || counters.take(rules(t, "user 4 messages per day"), Use{User: "bob"}, noon) == nil {
 		t.Error("what was counted is forgotten or counted twice")
 	}
 }
@@ -160,7 +167,7 @@ func TestZonesApart(t *testing.T) {
 	sites := [2][]Rule{rules(t, "site 10 messages per day"), rules(t, "site 10 messages per day Asia/Tokyo")}
 	for i := range 2 * 24 * 6 { // two days of UTC, in which three of Tokyo's are
 		for j, site := range sites {
-			if c.Take(site, Use{User: "bob", Segments: 1}, noon.Add(12*time.Hour+time.Duration(i)*10*time.Minute)) == nil {
+			if c.take(site, Use{User: "bob", Segments: 1}, noon.Add(12*time.Hour+time.Duration(i)*10*time.Minute)) == nil {
 				sent[j]++
 			}
 		}
@@ -216,7 +223,7 @@ func TestBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	counters := NewCounters()
 	for i := range 1_000_000 {
-		counters.Take(Default, Use{User: fmt.Sprint(i), Segments: 1}, noon.Add(time.Duration(i)*24*time.Hour))
+		counters.take(Default, Use{User: fmt.Sprint(i), Segments: 1}, noon.Add(time.Duration(i)*24*time.Hour))
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -234,7 +241,7 @@ func BenchmarkTake(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(time.Hour)
-		if counters.Take(list, use, now) != nil {
+		if counters.take(list, use, now) != nil {
 			b.Fatal("refused")
 		}
 	}
