@@ -1,0 +1,583 @@
+// Package journaltest says what every store of a journal does.
+package journaltest
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/tables"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// Place is where stores keep the same entries.
+type Place struct {
+	// Open opens them once more, as another process does.
+	Open func() (journal.Store, error)
+	// Exec executes a statement on the tables. It is nil if there are none: what is there ends with its only store then.
+	Exec func(statement string)
+}
+
+// Run tries the stores of places that are empty.
+func Run(t *testing.T, place func(t *testing.T) Place) {
+	all := map[string]func(*testing.T, *suite){
+		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find,
+	}
+	shared := map[string]func(*testing.T, *suite){
+		"Lease": lease, "Lost": lost, "Leave": leave, "Retention": retention, "Kept": kept, "Opened by many": openedByMany,
+		"Newer": newer, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
+	}
+	tables := place(t).Exec != nil
+	for name, f := range all {
+		t.Run(name, func(t *testing.T) { f(t, &suite{t, place(t)}) })
+	}
+	for name, f := range shared {
+		if tables {
+			t.Run(name, func(t *testing.T) { f(t, &suite{t, place(t)}) })
+		}
+	}
+}
+
+type suite struct {
+	*testing.T
+	Place
+}
+
+// store opens a store that is closed with the test.
+func (s *suite) store() journal.Store {
+	s.Helper()
+	store, err := s.Open()
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// both are two stores if entries can be shared, or one twice.
+func (s *suite) both() [2]journal.Store {
+	first := s.store()
+	if s.Exec == nil {
+		return [2]journal.Store{first, first}
+	}
+	return [2]journal.Store{first, s.store()}
+}
+
+// change is what a function does to an entry.
+type change func(e *journal.Entry, now time.Time) bool
+
+func (c change) Apply(e *journal.Entry, now time.Time) bool { return c(e, now) }
+
+func (s *suite) update(store journal.Store, key journal.Key, lazy bool, c change) {
+	s.Helper()
+	if err := store.Update(key, lazy, c); err != nil {
+		s.Error(err)
+	}
+}
+
+// read reads an entry as a change finds it.
+func (s *suite) read(store journal.Store, key journal.Key) (found journal.Entry) {
+	s.Helper()
+	s.update(store, key, false, func(e *journal.Entry, _ time.Time) bool {
+		found = *e
+		return false
+	})
+	return found
+}
+
+func (s *suite) put(store journal.Store, key journal.Key, entry journal.Entry) {
+	s.Helper()
+	s.update(store, key, false, func(e *journal.Entry, _ time.Time) bool {
+		*e = entry
+		return true
+	})
+}
+
+func (s *suite) tend(store journal.Store, owner string) []journal.Entry {
+	s.Helper()
+	lost, err := store.Tend(owner)
+	if err != nil {
+		s.Error(err)
+	}
+	return lost
+}
+
+func (s *suite) size(store journal.Store, want int) {
+	s.Helper()
+	if n, err := store.Size(); n != want || err != nil {
+		s.Errorf("there are %d entries, want %d, %v", n, want, err)
+	}
+}
+
+func (s *suite) same(got, want any) {
+	s.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b journal.Entry) bool { return a.ID < b.ID })); diff != "" {
+		s.Error(diff)
+	}
+}
+
+// expire ends a lease as time does.
+func (s *suite) expire(owner string) {
+	s.Exec("UPDATE acrobits_sms_leases SET until = until - " + fmt.Sprint(journal.Lease.Milliseconds()) + " WHERE owner = '" + owner + "'")
+}
+
+func key(n int) (k journal.Key) {
+	binary.BigEndian.PutUint64(k[:], uint64(n)*0x9e3779b97f4a7c15)
+	return k
+}
+
+func now() time.Time { return time.UnixMilli(time.Now().UnixMilli()) }
+
+// full is an entry with all that there is.
+func full() journal.Entry {
+	return journal.Entry{
+		ID: "id", Reference: "ref", State: journal.Refused, Named: true, Window: 30 * time.Second, Begun: now(), Until: now().Add(time.Hour),
+		Adapter: "twilio ü", Cause: sms.NoCredit, Parts: 3, IDs: []string{"1", `"2"`, "\x00"},
+	}
+}
+
+func entry(t *testing.T, s *suite) {
+	store := s.store()
+	at := now()
+	s.update(store, key(1), false, func(e *journal.Entry, now time.Time) bool {
+		s.same(*e, journal.Entry{})
+		if d := now.Sub(at); d < -time.Second || d > time.Minute {
+			t.Errorf("the time is wrong by %v", d)
+		}
+		*e = full()
+		return true
+	})
+	want := s.read(store, key(1))
+	s.same(want, func() journal.Entry { e := full(); e.Begun, e.Until = want.Begun, want.Until; return e }())
+	s.same(s.read(store, key(2)), journal.Entry{})
+	s.size(store, 1)
+	if s.Exec != nil {
+		s.same(s.read(s.store(), key(1)), want)
+	}
+	want.Until, want.IDs, want.Cause, want.State, want.Named = time.Time{}, nil, sms.NoCause, journal.Accepted, false
+	s.put(store, key(1), want)
+	s.same(s.read(store, key(1)), want)
+	s.put(store, key(1), journal.Entry{})
+	s.same(s.read(store, key(1)), journal.Entry{})
+	s.size(store, 0)
+}
+
+// Of 64 who claim the same message at once, one begins it.
+func oneBegins(t *testing.T, s *suite) {
+	stores := s.both()
+	const keys = 8
+	var begun [keys]atomic.Int32
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for k := range keys {
+				mine := false
+				s.update(stores[i%2], key(k), false, func(e *journal.Entry, now time.Time) bool {
+					mine = e.State == journal.None
+					if mine {
+						*e = journal.Entry{ID: "id", State: journal.Pending, Owner: "me", Begun: now}
+					}
+					return mine
+				})
+				if mine {
+					begun[k].Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for k := range begun {
+		if n := begun[k].Load(); n != 1 {
+			t.Errorf("%d have begun message %d", n, k)
+		}
+	}
+	s.size(stores[0], keys)
+}
+
+// No change is made to what another is being made to.
+func atomically(t *testing.T, s *suite) {
+	stores := s.both()
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for n := range 10 {
+				s.update(stores[i%2], key(1+n%3), n%2 == 0, func(e *journal.Entry, now time.Time) bool {
+					e.State, e.Begun, e.Parts = journal.Accepted, now, e.Parts+1
+					return true
+				})
+			}
+		})
+	}
+	all.Wait()
+	if sum := s.read(stores[0], key(1)).Parts + s.read(stores[1], key(2)).Parts + s.read(stores[0], key(3)).Parts; sum != 640 {
+		t.Errorf("%d of 640 changes are kept", sum)
+	}
+}
+
+// What is lazy comes in its turn.
+func lazily(t *testing.T, s *suite) {
+	stores := s.both()
+	for n := range 100 {
+		s.update(stores[0], key(1), n%10 != 9, func(e *journal.Entry, now time.Time) bool {
+			if e.Parts != n {
+				t.Errorf("change %d finds %d before it", n, e.Parts)
+			}
+			e.State, e.Reference, e.Begun, e.Parts = journal.Accepted, "ref", now, n+1
+			return true
+		})
+	}
+	if n := s.read(stores[1], key(1)).Parts; n != 100 {
+		t.Errorf("another finds %d of 100 changes", n)
+	}
+}
+
+func find(t *testing.T, s *suite) {
+	store := s.store()
+	var want []journal.Entry
+	for n := range 4 {
+		e := full()
+		e.ID = fmt.Sprint(n)
+		if n == 3 {
+			e.Reference = "other"
+		} else {
+			want = append(want, e)
+		}
+		s.put(store, key(n), e)
+	}
+	found, err := store.Find("ref")
+	if err != nil {
+		t.Error(err)
+	}
+	s.same(found, want)
+	if found, err = store.Find("' OR 1=1 --"); len(found) != 0 || err != nil {
+		t.Errorf("nothing finds %v, %v", found, err)
+	}
+}
+
+func pending(id, owner string) journal.Entry {
+	return journal.Entry{ID: id, Reference: id, State: journal.Pending, Owner: owner, Window: time.Minute, Begun: now()}
+}
+
+// An owner is one as long as it has a lease.
+func lease(t *testing.T, s *suite) {
+	stores := s.both()
+	s.tend(stores[0], "a")
+	s.put(stores[0], key(1), pending("1", "a"))
+	s.put(stores[0], key(2), pending("2", "nobody"))
+	if got := s.read(stores[1], key(1)).Owner; got != "a" {
+		t.Errorf("%q owns an entry of a", got)
+	}
+	if got := s.read(stores[1], key(2)).Owner; got != "" {
+		t.Errorf("%q owns an entry without a lease", got)
+	}
+	s.expire("a")
+	if got := s.read(stores[1], key(1)).Owner; got != "" {
+		t.Errorf("%q owns an entry after its lease", got)
+	}
+	s.tend(stores[0], "a")
+	if got := s.read(stores[1], key(1)).Owner; got != "a" {
+		t.Errorf("%q owns an entry of a, who has come back", got)
+	}
+}
+
+// What is on its way is lost with its owner, and nothing else.
+func lost(t *testing.T, s *suite) {
+	stores := s.both()
+	s.tend(stores[0], "dead")
+	s.tend(stores[1], "alive")
+	named := pending("2", "dead")
+	named.Named, named.IDs, named.Parts = true, []string{"1"}, 2
+	done := full()
+	s.put(stores[0], key(1), pending("1", "dead"))
+	s.put(stores[0], key(2), named)
+	s.put(stores[0], key(3), done)
+	s.put(stores[1], key(4), pending("4", "alive"))
+	if lost := s.tend(stores[1], "alive"); len(lost) > 0 {
+		t.Errorf("lost while its owner lives: %v", lost)
+	}
+	s.expire("dead")
+	at := now()
+	lost := s.tend(stores[1], "alive")
+	if len(lost) != 2 {
+		t.Fatalf("lost %v", lost)
+	}
+	for _, e := range lost {
+		want, k := pending("1", ""), key(1)
+		if e.Named {
+			want, k = named, key(2)
+		}
+		want.State, want.Owner, want.Cause, want.Begun, want.Until = journal.Unknown, "", sms.Unknown, e.Begun, e.Until
+		s.same(e, want)
+		if until := e.Begun.Add(journal.Retention); e.Named && !e.Until.Equal(until) || !e.Named && e.Until.Sub(at).Round(10*time.Second) != e.Window {
+			t.Errorf("what is lost is known until %v", e.Until)
+		}
+		s.same(s.read(stores[0], k), want)
+	}
+	s.same(s.read(stores[0], key(3)), done)
+	if e := s.read(stores[0], key(4)); e.State != journal.Pending || e.Owner != "alive" {
+		t.Errorf("lost with the owner of others: %v", e)
+	}
+	if lost := s.tend(stores[1], "alive"); len(lost) > 0 {
+		t.Errorf("lost again: %v", lost)
+	}
+	if lost := s.tend(stores[0], "dead"); len(lost) > 0 {
+		t.Errorf("lost again: %v", lost)
+	}
+}
+
+// Who leaves is gone, unless it has something on its way.
+func leave(t *testing.T, s *suite) {
+	stores := s.both()
+	for _, busy := range []bool{true, false} {
+		s.tend(stores[0], "a")
+		e := pending("1", "a")
+		if !busy {
+			e.State, e.Owner = journal.Accepted, ""
+		}
+		s.put(stores[0], key(1), e)
+		if err := stores[0].Leave("a"); err != nil {
+			t.Error(err)
+		}
+		s.put(stores[0], key(2), pending("2", "a"))
+		if left := s.read(stores[1], key(2)).Owner == ""; left == busy {
+			t.Errorf("left: %t, with something on its way: %t", left, busy)
+		}
+		s.put(stores[0], key(2), journal.Entry{})
+	}
+}
+
+// What is old is forgotten, however much that is, and nothing that still counts.
+func retention(t *testing.T, s *suite) {
+	store := s.store()
+	s.tend(store, "a")
+	old := now().Add(-journal.Retention - time.Minute)
+	for n := range 2*tables.Batch + 10 {
+		e := full()
+		e.Begun, e.Until = old, old.Add(time.Duration(n%2)*journal.Retention)
+		s.update(store, key(n), true, func(into *journal.Entry, _ time.Time) bool { *into = e; return true })
+	}
+	stay := []journal.Entry{pending("1", "a"), full(), full()}
+	stay[0].Begun, stay[1].Begun, stay[2].Until = old, old, time.Time{}
+	for i, e := range stay {
+		s.put(store, key(100_000+i), e)
+	}
+	s.size(store, 2*tables.Batch+10+len(stay))
+	s.tend(store, "a")
+	s.size(store, len(stay))
+	for i, e := range stay {
+		s.same(s.read(store, key(100_000+i)), e)
+	}
+}
+
+// All is there when it is opened again, the secret too.
+func kept(t *testing.T, s *suite) {
+	store, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, want := *store.Secret(), full()
+	s.tend(store, "a")
+	s.put(store, key(1), want)
+	s.update(store, key(2), true, func(e *journal.Entry, _ time.Time) bool { *e = pending("2", "a"); return true })
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	store = s.store()
+	s.same(*store.Secret(), secret)
+	s.same(s.read(store, key(1)), want)
+	if e := s.read(store, key(2)); e.State != journal.Pending || e.Owner != "a" {
+		t.Errorf("what was lazy is %v", e)
+	}
+}
+
+// Many may come at once to a place where nothing is, and have one secret.
+func openedByMany(t *testing.T, s *suite) {
+	var stores [8]journal.Store
+	var all sync.WaitGroup
+	for i := range stores {
+		all.Go(func() {
+			var err error
+			if stores[i], err = s.Open(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, store := range stores {
+		s.same(*store.Secret(), *stores[0].Secret())
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if *stores[0].Secret() == (keyed.Key{}) {
+		t.Error("the secret is empty")
+	}
+}
+
+// Tables of a newer version are left alone.
+func newer(t *testing.T, s *suite) {
+	s.store()
+	s.Exec("UPDATE acrobits_sms_version SET version = 99")
+	store, err := s.Open()
+	if err == nil {
+		t.Error("opened", store.Close())
+		return
+	}
+	t.Log(err)
+}
+
+// A row that cannot be read harms nobody but the message that it is of.
+func damaged(t *testing.T, s *suite) {
+	store := s.store()
+	s.put(store, key(1), full())
+	s.Exec("UPDATE acrobits_sms_entries SET state = 77")
+	var all sync.WaitGroup
+	for n := range 64 {
+		all.Go(func() {
+			if n == 10 {
+				if err := store.Update(key(1), false, change(func(*journal.Entry, time.Time) bool { return true })); err == nil {
+					t.Error("an entry of state 77 was changed")
+				}
+				return
+			}
+			s.put(store, key(1000+n), full())
+		})
+	}
+	all.Wait()
+	s.size(store, 64)
+}
+
+// Nothing is done after the end.
+func closed(t *testing.T, s *suite) {
+	store, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := store.Update(key(1), false, change(func(e *journal.Entry, _ time.Time) bool { *e = full(); return true })); err == nil {
+		t.Error("written after the end")
+	}
+	s.size(s.store(), 0)
+}
+
+// watched is a store that says when an update is made. Nobody has to listen.
+type watched struct {
+	journal.Store
+	updated chan struct{}
+}
+
+func (w *watched) Update(key journal.Key, lazy bool, change journal.Change) error {
+	err := w.Store.Update(key, lazy, change)
+	select {
+	case w.updated <- struct{}{}:
+	default:
+	}
+	return err
+}
+
+// process is a journal of its own, and its store.
+func (s *suite) process(lost func(journal.Entry)) (*journal.Journal, *watched) {
+	s.Helper()
+	store, err := s.Open()
+	if err != nil {
+		s.Fatal(err)
+	}
+	w := &watched{store, make(chan struct{}, 1)}
+	j, err := journal.Open(w, lost, func(err error) { s.Error(err) })
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(j.Release)
+	return j, w
+}
+
+func message(id string) *sms.Message {
+	return &sms.Message{ID: id, Reference: "ref-" + id, User: "johndow", Body: sms.Hide("hello"), To: sms.Number{Value: "+15551231234", Kind: sms.Phone}}
+}
+
+// begin begins a message, or waits for what becomes of it.
+func (s *suite) begin(j *journal.Journal, m *sms.Message) (*journal.Turn, sms.Receipt) {
+	s.Helper()
+	turn, r, err := j.Begin(context.Background(), time.Now().Add(journal.Patience), m, time.Minute)
+	if err != nil {
+		s.Error(err)
+		return new(journal.Turn), r
+	}
+	return turn, r
+}
+
+// A message that one process sends is waited for in another, and told there, also after the end of all.
+func waitedFor(t *testing.T, s *suite) {
+	none := func(e journal.Entry) { t.Errorf("lost: %v", e) }
+	first, _ := s.process(none)
+	second, store := s.process(none)
+	turn, _ := s.begin(first, message("1"))
+	if !turn.Mine() {
+		t.Fatal("nobody sends it")
+	}
+	told := make(chan sms.Receipt)
+	again := message("2")
+	go func() {
+		other, r := s.begin(second, again)
+		if other.Mine() {
+			t.Error("sent twice")
+		}
+		told <- r
+	}()
+	<-store.updated // it has found that the first sends it
+	turn.Part("twilio", "SM1", 1)
+	turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1})
+	want := sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1, Repeat: true}
+	s.same(<-told, want)
+	if again.Reference != "ref-1" {
+		t.Errorf("the repeat has the reference %s", again.Reference)
+	}
+	third, _ := s.process(none)
+	other, r := s.begin(third, message("3"))
+	s.same(r, want)
+	if other.Mine() {
+		t.Error("sent twice")
+	}
+	turn.Reached()
+	if other, _ = s.begin(second, message("4")); !other.Mine() {
+		t.Error("the phone has the answer, and the message cannot be sent once more")
+	}
+	other.Abandon(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Internal)})
+	if other, _ = s.begin(first, message("5")); !other.Mine() {
+		t.Error("a claim that was taken back is still there")
+	}
+	other.End(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "twilio"})
+	if found, err := first.Find("ref-5"); len(found) != 1 || err != nil || found[0].Cause != sms.NoCredit {
+		t.Errorf("found %v, %v", found, err)
+	}
+}
+
+// What a process was sending when it ended is not sent again by another, which says that it is lost.
+func lostWithItsProcess(t *testing.T, s *suite) {
+	dead, _ := s.process(func(e journal.Entry) { t.Errorf("lost: %v", e) })
+	if turn, _ := s.begin(dead, message("1")); !turn.Mine() {
+		t.Fatal("nobody sends it")
+	}
+	s.Exec("UPDATE acrobits_sms_leases SET until = 1")
+	var lost []string
+	alive, _ := s.process(func(e journal.Entry) { lost = append(lost, e.ID) })
+	turn, r := s.begin(alive, message("2"))
+	if turn.Mine() || r.Refusal == nil || r.Refusal.Cause != sms.Unknown {
+		t.Errorf("a repeat of what was lost: %v", r)
+	}
+	s.same(lost, []string{"1"})
+}
