@@ -172,6 +172,7 @@ type Handler struct {
 	step      time.Duration // in which answers to wrong credentials leave
 	numbers   *number.Table
 	journal   *sharedJournal
+	traffic   *traffic
 	events    *caddyevents.App
 	ctx       caddy.Context // for events
 	window    time.Duration
@@ -193,6 +194,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It opens no connection.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	h.traffic = new(traffic)
 	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
 		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
@@ -494,7 +496,26 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 // Cleanup releases what this handler shares with others. Requests in flight keep what they use.
 func (h *Handler) Cleanup() error {
 	handlers.Delete(h)
+	if h.traffic != nil {
+		h.traffic.replaced.Store(true)
+	}
 	return h.taken.release()
+}
+
+// traffic is the requests that a handler has in flight. The last one after the handler was replaced leaves no connection to a
+// provider behind, which would be kept for nobody.
+type traffic struct {
+	inFlight  atomic.Int64
+	replaced  atomic.Bool
+	closeIdle func() // closes connections to providers, nil if the transport cannot
+}
+
+func (t *traffic) enter() { t.inFlight.Add(1) }
+
+func (t *traffic) leave() {
+	if t.inFlight.Add(-1) == 0 && t.replaced.Load() && t.closeIdle != nil {
+		t.closeIdle()
+	}
 }
 
 // keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
@@ -535,6 +556,9 @@ func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
 	}
 	if guest, is := mod.(*reverseproxy.HTTPTransport); is && guest.TLS != nil && guest.TLS.InsecureSkipVerify {
 		return nil, errors.New("transport: the certificates of providers are always checked, trust your own with tls_trust_pool instead")
+	}
+	if guest, is := mod.(*reverseproxy.HTTPTransport); is {
+		h.traffic.closeIdle = func() { guest.Transport.CloseIdleConnections() }
 	}
 	transport, ok := mod.(http.RoundTripper)
 	if !ok {

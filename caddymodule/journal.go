@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"crypto/sha256"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,10 +14,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
 )
 
 func init() {
 	caddy.RegisterModule(MemoryJournal{})
+	caddy.RegisterModule(SQLiteJournal{})
 }
 
 // journals is a module that says where messages are kept.
@@ -50,6 +54,58 @@ func (*MemoryJournal) kind() string                 { return "memory" }
 func (*MemoryJournal) address() string              { return "memory" }
 func (*MemoryJournal) open() (journal.Store, error) { return journal.NewMemory(), nil }
 func (*MemoryJournal) comesLater() bool             { return false }
+
+// SQLiteJournal keeps messages in a file, so that they survive a restart, a kill and a crash. Caddy needs to be the only one that
+// writes to it, and its folder has to be on a disk of this machine.
+type SQLiteJournal struct {
+	// Path is that of the file, which is made if there is none. It may be a placeholder. Default: `acrobits_sms.db` in Caddy's data
+	// directory.
+	Path string `json:"path,omitempty"`
+
+	path string
+}
+
+// CaddyModule returns the Caddy module information.
+func (SQLiteJournal) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "acrobits_sms.journals.sqlite", New: func() caddy.Module { return new(SQLiteJournal) }}
+}
+
+// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. Syntax:
+//
+//	journal sqlite [<path>]
+func (j *SQLiteJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if d.NextArg() {
+		j.Path = d.Val()
+	}
+	return none(d)
+}
+
+// Provision finds the path.
+func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
+	if j.Path == "" {
+		j.path = filepath.Join(caddy.AppDataDir(), "acrobits_sms.db")
+		return nil
+	}
+	if j.path, err = caddy.NewReplacer().ReplaceOrErr(j.Path, true, true); err != nil {
+		return err
+	}
+	j.path, err = filepath.Abs(j.path)
+	return err
+}
+
+func (*SQLiteJournal) kind() string      { return "sqlite" }
+func (j *SQLiteJournal) address() string { return "sqlite " + j.path }
+func (*SQLiteJournal) comesLater() bool  { return false }
+
+func (j *SQLiteJournal) open() (journal.Store, error) {
+	if j.Path == "" {
+		if err := os.MkdirAll(filepath.Dir(j.path), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return sqlite.Open(j.path)
+}
 
 // sharedJournal is a journal that several configurations may use, opened when the first of them starts.
 type sharedJournal struct {
@@ -166,4 +222,7 @@ func away(err error) {
 var (
 	_ journals              = (*MemoryJournal)(nil)
 	_ caddyfile.Unmarshaler = (*MemoryJournal)(nil)
+	_ journals              = (*SQLiteJournal)(nil)
+	_ caddyfile.Unmarshaler = (*SQLiteJournal)(nil)
+	_ caddy.Provisioner     = (*SQLiteJournal)(nil)
 )

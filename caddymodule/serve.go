@@ -70,6 +70,8 @@ var unread sendmessage.Request
 // logs the whole address of requests that fail, passwords and all.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	x := &exchange{Handler: h, w: w, r: r, request: &unread}
+	h.traffic.enter()
+	defer h.traffic.leave()
 	x.message.Received, x.message.ID = time.Now(), newID()
 	x.message.Reference = x.message.ID[:8]
 	defer x.release()

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -306,11 +307,20 @@ func client(t testing.TB, pool *x509.CertPool, http2 bool) *http.Client {
 	}}
 }
 
-// send sends a message by POST and returns status and body.
+// taps numbers the messages.
+var taps atomic.Int64
+
+// send sends a message by POST, with an id of its own, and returns status and body.
 func send(t testing.TB, c *http.Client, url, to, body string) (int, string) {
 	t.Helper()
+	return tap(t, c, url, to, body, fmt.Sprint(taps.Add(1)))
+}
+
+// tap sends the message with an id of the app.
+func tap(t testing.TB, c *http.Client, url, to, body, id string) (int, string) {
+	t.Helper()
 	resp, err := c.Post(url, "application/json", strings.NewReader(fmt.Sprintf(
-		`{"username":"johndow","password":"12345678","sms_to":%q,"sms_body":%q,"content_type":"text/plain","disposition_notification":"x:display"}`, to, body)))
+		`{"username":"johndow","password":"12345678","sms_to":%q,"sms_body":%q,"content_type":"text/plain","disposition_notification":%q}`, to, body, id+":display")))
 	if err != nil {
 		t.Error(err)
 		return 0, ""

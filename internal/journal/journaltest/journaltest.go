@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/tables"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -30,10 +31,10 @@ type Place struct {
 // Run tries the stores of places that are empty.
 func Run(t *testing.T, place func(t *testing.T) Place) {
 	all := map[string]func(*testing.T, *suite){
-		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find,
+		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find, "Counts": counts,
 	}
 	shared := map[string]func(*testing.T, *suite){
-		"Lease": lease, "Lost": lost, "Leave": leave, "Retention": retention, "Kept": kept, "Opened by many": openedByMany,
+		"Lease": lease, "Lost": lost, "Leave": leave, "Retention": retention, "Kept": kept, "Counts are shared": countsAreShared, "Opened by many": openedByMany,
 		"Newer": newer, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
 	}
 	tables := place(t).Exec != nil
@@ -260,6 +261,64 @@ func find(t *testing.T, s *suite) {
 	s.same(found, want)
 	if found, err = store.Find("' OR 1=1 --"); len(found) != 0 || err != nil {
 		t.Errorf("nothing finds %v, %v", found, err)
+	}
+}
+
+// claim is what a message of a user takes from a payer's counts.
+func claim(payer byte, user string) *limit.Claim {
+	return &limit.Claim{Payer: [32]byte{payer}, Use: limit.Use{User: user, Segments: 1}, Rules: []limit.Rule{
+		{Scope: limit.User, Unit: limit.Messages, Period: limit.Minute, Most: 1_000_000},
+		{Scope: limit.User, Unit: limit.Messages, Period: limit.Month, Most: 100},
+		{Scope: limit.Site, Unit: limit.Segments, Period: limit.Month, Most: 150},
+	}}
+}
+
+// taken is how many of so many claims at once are taken.
+func (s *suite) taken(stores []journal.Store, n int, payer byte, user string) int {
+	s.Helper()
+	var wg sync.WaitGroup
+	var taken atomic.Int32
+	for i := range n {
+		wg.Go(func() {
+			c := claim(payer, user)
+			if err := stores[i%len(stores)].Count(c); err != nil {
+				s.Error(err)
+			} else if c.Exceeded == nil {
+				taken.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return int(taken.Load())
+}
+
+// Of messages at the same time exactly as many are taken as the limits say, each payer's and each user's apart.
+func counts(t *testing.T, s *suite) {
+	store := []journal.Store{s.store()}
+	for i, c := range []struct {
+		payer byte
+		user  string
+		want  int
+	}{{1, "ann", 100}, {1, "bob", 50}, {2, "ann", 100}, {1, "ann", 0}} {
+		if n := s.taken(store, 120, c.payer, c.user); n != c.want {
+			t.Errorf("%d: %d taken, want %d", i, n, c.want)
+		}
+	}
+}
+
+// Counts are the same for all who share them, and are there when they are opened again.
+func countsAreShared(t *testing.T, s *suite) {
+	both := s.both()
+	if n := s.taken(both[:], 200, 1, "ann"); n != 100 {
+		t.Errorf("%d taken", n)
+	}
+	again := s.store()
+	if c := claim(1, "ann"); again.Count(c) != nil || c.Exceeded == nil || c.Exceeded.Rule.Most != 100 {
+		t.Errorf("opened again: %+v", c.Exceeded)
+	}
+	s.tend(again, "me")
+	if c := claim(1, "ann"); again.Count(c) != nil || c.Exceeded == nil {
+		t.Error("forgotten before its time")
 	}
 }
 

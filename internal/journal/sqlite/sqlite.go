@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/tables"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 )
 
 // most is how many readers there are beside the writer.
@@ -142,6 +143,13 @@ func (s *Store) Secret() *keyed.Key { return &s.secret }
 func (s *Store) Update(key journal.Key, lazy bool, change journal.Change) error {
 	return s.explain(s.do(lazy, func(now time.Time) error {
 		return dialect.Update(context.Background(), &s.conn, key, now, change)
+	}))
+}
+
+// Count implements journal.Store.
+func (s *Store) Count(claim *limit.Claim) error {
+	return s.explain(s.do(true, func(now time.Time) error {
+		return dialect.Count(context.Background(), &s.conn, &s.secret, now, claim)
 	}))
 }
 

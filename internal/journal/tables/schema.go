@@ -19,6 +19,9 @@ var migrations = [][]string{
 			named INTEGER NOT NULL, span BIGINT NOT NULL, begun BIGINT NOT NULL, until BIGINT NOT NULL,
 			adapter TEXT NOT NULL, cause TEXT NOT NULL, parts INTEGER NOT NULL, ids TEXT NOT NULL
 		)`,
+		`CREATE TABLE acrobits_sms_counts (
+			key BLOB PRIMARY KEY, filled BIGINT NOT NULL, since BIGINT NOT NULL, till BIGINT NOT NULL, amount BIGINT NOT NULL
+		)`,
 		"CREATE INDEX acrobits_sms_entries_reference ON acrobits_sms_entries (reference)",
 		"CREATE INDEX acrobits_sms_entries_begun ON acrobits_sms_entries (begun)",
 		"CREATE INDEX acrobits_sms_entries_pending ON acrobits_sms_entries (owner) WHERE state = 1",

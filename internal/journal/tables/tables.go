@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -55,6 +57,7 @@ type Querier interface {
 type Tables struct {
 	dialect                                                           Dialect
 	find, read, keep, remove, size, lost, renew, ended, forget, leave string
+	counted, count, uncount                                           string
 }
 
 // columns are those of an entry, but for its owner.
@@ -81,6 +84,10 @@ func New(d Dialect) *Tables {
 	t.forget = t.write("DELETE FROM acrobits_sms_entries WHERE key IN (SELECT key FROM acrobits_sms_entries WHERE " + old +
 		" ORDER BY begun LIMIT " + strconv.Itoa(Batch) + ") AND " + old)
 	t.leave = t.write("DELETE FROM acrobits_sms_leases WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM acrobits_sms_entries WHERE owner = ? AND state = 1)")
+	t.counted = t.write("SELECT filled, since, till, amount FROM acrobits_sms_counts WHERE key = ?")
+	t.count = t.write("INSERT INTO acrobits_sms_counts (key, filled, since, till, amount) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
+		"filled = excluded.filled, since = excluded.since, till = excluded.till, amount = excluded.amount")
+	t.uncount = t.write("DELETE FROM acrobits_sms_counts WHERE filled <= ? AND till <= ?")
 	return t
 }
 
@@ -114,6 +121,33 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 	_, err = q.ExecContext(ctx, t.keep, e.ID, e.Reference, int(e.State), number(e.Named), e.Window.Milliseconds(), milliseconds(e.Begun),
 		milliseconds(e.Until), e.Adapter, e.Cause.String(), e.Parts, string(ids), key[:], e.Owner)
 	return err
+}
+
+// Count takes a claim from the counts of its rules. Nobody else may count for the same payer before the transaction ends.
+func (t *Tables) Count(ctx context.Context, q Querier, secret *keyed.Key, now time.Time, claim *limit.Claim) error {
+	keys, counts := make([][]byte, len(claim.Rules)), make([]*limit.Count, len(claim.Rules))
+	for i := range claim.Rules {
+		k := claim.Key(i)
+		key := secret.Digest("count", string(k.Payer[:]), k.Rule.String(), k.Zone, k.Who)
+		keys[i], counts[i] = key[:len(journal.Key{})], new(limit.Count)
+		var filled, since, till int64
+		switch err := one(ctx, q, t.counted, []any{keys[i]}, &filled, &since, &till, &counts[i].Amount); {
+		case errors.Is(err, errNone):
+		case err != nil:
+			return err
+		default:
+			counts[i].Full, counts[i].Since, counts[i].End = time.Unix(0, filled), time.Unix(0, since), time.Unix(0, till)
+		}
+	}
+	if !claim.Take(counts, now) {
+		return nil
+	}
+	for i, c := range counts {
+		if _, err := q.ExecContext(ctx, t.count, keys[i], nanoseconds(c.Full), nanoseconds(c.Since), nanoseconds(c.End), c.Amount); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Find returns the entries with a reference.
@@ -156,6 +190,9 @@ const Batch = 1000
 // Forget forgets a batch of what is too old, and says how many that were.
 func (t *Tables) Forget(ctx context.Context, q Querier, now time.Time) (int64, error) {
 	begun, until := now.Add(-journal.Retention).UnixMilli(), now.UnixMilli()
+	if _, err := q.ExecContext(ctx, t.uncount, now.UnixNano(), now.UnixNano()); err != nil { // what would be 0 again
+		return 0, err
+	}
 	result, err := q.ExecContext(ctx, t.forget, begun, until, begun, until)
 	if err != nil {
 		return 0, err
@@ -229,6 +266,14 @@ func milliseconds(t time.Time) int64 {
 		return 0
 	}
 	return t.UnixMilli()
+}
+
+// nanoseconds is how the times of counts are kept: windows are as exact.
+func nanoseconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
 }
 
 func moment(milliseconds int64) time.Time {

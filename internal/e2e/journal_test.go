@@ -1,0 +1,319 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// counter is a provider that counts how often it accepted each text.
+type counter struct {
+	*httptest.Server
+	mu    sync.Mutex
+	texts map[string]int
+	slow  time.Duration // before it accepts, at most
+}
+
+func newCounter(t testing.TB) *counter {
+	t.Helper()
+	c := &counter{texts: make(map[string]int), slow: 20 * time.Millisecond}
+	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		slow := c.slow
+		c.mu.Unlock()
+		time.Sleep(slow/2 + rand.N(slow/2))
+		c.mu.Lock()
+		c.texts[r.FormValue("Body")]++
+		n := c.texts[r.FormValue("Body")]
+		c.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(201)
+		fmt.Fprintf(w, `{"sid":"SM-%s-%d"}`, r.FormValue("Body"), n)
+	}))
+	t.Cleanup(c.Close)
+	return c
+}
+
+func (c *counter) of(text string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.texts[text]
+}
+
+// tapper taps texts, one after the other, and remembers what the app was told of each.
+type tapper struct {
+	t      testing.TB
+	urls   []string // of processes with one journal
+	client *http.Client
+	mu     sync.Mutex
+	told   map[string][]int // statuses by text, 0 for no answer
+}
+
+func newTapper(t testing.TB, addresses ...string) *tapper {
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	t.Cleanup(transport.CloseIdleConnections)
+	k := &tapper{t: t, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}, told: make(map[string][]int)}
+	for _, a := range addresses {
+		k.urls = append(k.urls, "http://"+a+"/send_message")
+	}
+	return k
+}
+
+func (k *tapper) tap(text string) int {
+	resp, err := k.client.Post(k.urls[rand.IntN(len(k.urls))], "application/json", strings.NewReader(fmt.Sprintf(
+		`{"username":"johndow","password":"12345678","sms_to":"5551231234","sms_body":%q,"content_type":"text/plain","disposition_notification":"%s:display"}`, text, text)))
+	status := 0
+	if err == nil {
+		resp.Body.Close()
+		status = resp.StatusCode
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.told[text] = append(k.told[text], status)
+	return status
+}
+
+// load taps new texts from several phones until the context ends.
+func (k *tapper) load(ctx context.Context, phones int, prefix string) {
+	var wg sync.WaitGroup
+	for phone := range phones {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				k.tap(fmt.Sprintf("%s-%d-%d", prefix, phone, i))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// again taps all texts once more.
+func (k *tapper) again() {
+	k.mu.Lock()
+	var texts []string
+	for text := range k.told {
+		texts = append(texts, text)
+	}
+	k.mu.Unlock()
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	for _, text := range texts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			k.tap(text)
+			<-slots
+		})
+	}
+	wg.Wait()
+}
+
+// judge says whether each text was accepted once, or once at most and the app told that nobody knows, and forgets the texts.
+func (k *tapper) judge(p *counter) (texts, unknown int) {
+	k.t.Helper()
+	for text, told := range k.told {
+		n, last := p.of(text), told[len(told)-1]
+		for _, status := range told {
+			if status == 200 && n == 0 {
+				k.t.Errorf("%s: the app was told %v, but nobody accepted it", text, told)
+			}
+		}
+		switch {
+		case n > 1:
+			k.t.Errorf("%s was accepted %d times; the app was told %v", text, n, told)
+		case last == 504:
+			unknown++
+		case n != 1 || last != 200:
+			k.t.Errorf("%s was accepted %d times; the app was told %v", text, n, told)
+		}
+	}
+	texts = len(k.told)
+	clear(k.told)
+	return texts, unknown
+}
+
+// rounds reads how often something is done from the environment.
+func rounds(name string, usual int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return usual
+}
+
+// journaled is a configuration with a journal.
+func journaled(journal, admin, address, url string) string {
+	return fmt.Sprintf("{\n\tadmin %s\n\tauto_https off\n\tgrace_period 10s\n\tacrobits_sms {\n\t\tjournal %s\n\t}\n\tlog {\n\t\tlevel WARN\n\t}\n}\n", admin, journal) +
+		twilio(site("http", address), url, "", "\t\ttimeout 2s\n\t\tattempt_timeout 2s")
+}
+
+// Killed at any moment, and repeated after a restart, each tap is one text, or the app is told that nobody knows.
+func TestKill(t *testing.T) {
+	for name, journal := range map[string]func(t *testing.T) string{
+		"sqlite": func(t *testing.T) string { return "sqlite " + filepath.Join(t.TempDir(), "sms.db") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, address := newCounter(t), freeAddress(t)
+			file := write(t, "Caddyfile", journaled(journal(t), "off", address, p.URL))
+			k := newTapper(t, address)
+			texts, unknown := 0, 0
+			for round := range rounds("KILLS", 10) {
+				s := start(t, file, address, "TOKEN=x")
+				ctx, cancel := context.WithCancel(t.Context())
+				loaded := make(chan struct{})
+				go func() {
+					k.load(ctx, 8, fmt.Sprint(round))
+					close(loaded)
+				}()
+				time.Sleep(50*time.Millisecond + rand.N(300*time.Millisecond))
+				_ = s.cmd.Process.Kill()
+				<-s.done
+				cancel()
+				<-loaded
+				s = start(t, file, address, "TOKEN=x")
+				k.again()
+				n, u := k.judge(p)
+				texts, unknown = texts+n, unknown+u
+				if round%2 == 0 {
+					s.stop()
+				} else {
+					_ = s.cmd.Process.Kill()
+					<-s.done
+				}
+			}
+			t.Logf("%d texts, of %d of them nobody knows", texts, unknown)
+			if texts < 50 || unknown > texts/2 {
+				t.Errorf("%d texts, of %d nobody knows", texts, unknown)
+			}
+		})
+	}
+}
+
+// Reloaded all the time, and stopped at last, under load: no message is lost, none goes out twice, and nothing piles up.
+func TestReloadUnderLoad(t *testing.T) {
+	for name, journal := range map[string]string{"memory": "memory", "sqlite": "sqlite " + filepath.Join(t.TempDir(), "sms.db")} {
+		t.Run(name, func(t *testing.T) {
+			p, address, admin := newCounter(t), freeAddress(t), freeAddress(t)
+			config := journaled(journal, admin, address, p.URL)
+			s := start(t, write(t, "Caddyfile", config), address, "TOKEN=x")
+			k := newTapper(t, address)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rounds("RELOAD_SECONDS", 10))*time.Second)
+			defer cancel()
+			loaded := make(chan struct{})
+			go func() {
+				k.load(ctx, 8, name)
+				close(loaded)
+			}()
+			var before, size int
+			for i := 0; ctx.Err() == nil; i++ {
+				reload(t, admin, strings.Replace(config, "timeout 2s", fmt.Sprintf("timeout %dms", 2000+i), 1))
+				time.Sleep(100 * time.Millisecond)
+				if i == 20 {
+					before, size = goroutines(t, admin), resident(t, s)
+				}
+			}
+			<-loaded
+			if n := goroutines(t, admin); n > before+20 {
+				t.Errorf("%d goroutines, %d after the first reloads", n, before)
+			}
+			t.Logf("%d MB, %d MB after the first reloads", resident(t, s)>>20, size>>20)
+			if n := resident(t, s); n > size+size/2 {
+				t.Errorf("%d bytes, %d after the first reloads", n, size)
+			}
+			// Stopped with messages on their way.
+			ctx, cancel = context.WithCancel(t.Context())
+			loaded = make(chan struct{})
+			go func() {
+				k.load(ctx, 8, name+"-stop")
+				close(loaded)
+			}()
+			time.Sleep(200 * time.Millisecond)
+			s.stop()
+			cancel()
+			<-loaded
+			for text, told := range k.told {
+				if n := p.of(text); n > 1 || told[0] == 200 && n != 1 || told[0] != 200 && (n != 0 || told[0] != 0) {
+					t.Errorf("%s was accepted %d times; the app was told %v", text, n, told)
+				}
+			}
+		})
+	}
+}
+
+// reload gives a process another configuration.
+func reload(t testing.TB, admin, config string) {
+	t.Helper()
+	resp, err := http.Post("http://"+admin+"/load", "text/caddyfile", strings.NewReader(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		text, _ := io.ReadAll(resp.Body)
+		t.Fatalf("reload: %d %s", resp.StatusCode, text)
+	}
+}
+
+// goroutines counts those of a process.
+func goroutines(t testing.TB, admin string) (n int) {
+	t.Helper()
+	resp, err := http.Get("http://" + admin + "/debug/pprof/goroutine?debug=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := fmt.Fscanf(resp.Body, "goroutine profile: total %d", &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// resident is the memory of a process in bytes.
+func resident(t testing.TB, s *server) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// A message on its way is left alone by whoever looks at the journal meanwhile: caddy validate, and another process.
+func TestJournalOfOthers(t *testing.T) {
+	p, one, two := newCounter(t), freeAddress(t), freeAddress(t)
+	p.slow = 1500 * time.Millisecond
+	journal := "sqlite " + filepath.Join(t.TempDir(), "sms.db")
+	file := write(t, "Caddyfile", journaled(journal, "off", one, p.URL))
+	start(t, file, one, "TOKEN=x")
+	k, told := newTapper(t, one), make(chan int)
+	go k.tap("warm")
+	go func() { told <- k.tap("slow") }()
+	time.Sleep(50 * time.Millisecond)
+	if out, err := command(t, []string{"TOKEN=x"}, "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
+		t.Error(out)
+	}
+	other := start(t, write(t, "Caddyfile", journaled(journal, "off", two, p.URL)), two, "TOKEN=x")
+	repeat := newTapper(t, two)
+	if status := repeat.tap("slow"); status != 200 {
+		t.Errorf("the other process was told %d\n%s", status, other.out)
+	}
+	if status := <-told; status != 200 || p.of("slow") != 1 {
+		t.Errorf("told %d, accepted %d times", status, p.of("slow"))
+	}
+	if strings.Contains(other.out.String(), "may have been sent") {
+		t.Errorf("lost: %s", other.out)
+	}
+}
