@@ -2,7 +2,10 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -16,4 +19,19 @@ func Open(address string) (*sql.DB, error) {
 		return nil, err
 	}
 	return stdlib.OpenDB(*config), nil
+}
+
+// OpenToWrite makes a pool for the same, with a server that waits no longer than patience for a lock, a statement or the next
+// one of a transaction, so that a machine that vanishes holds up nobody.
+func OpenToWrite(address string, patience time.Duration) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, err
+	}
+	config.ConnectTimeout = patience
+	limits := fmt.Sprintf("SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %[1]d", patience.Milliseconds())
+	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, limits)
+		return err
+	})), nil
 }
