@@ -2,8 +2,11 @@
 package postgres
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,4 +29,19 @@ func Open(address string) (*sql.DB, error) {
 func Unwritable(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "22021" || e.Code == "22P05")
+}
+
+// OpenToWrite makes a pool for the same, with a server that waits no longer than patience for a lock, a statement or the next
+// one of a transaction, so that a machine that vanishes holds up nobody.
+func OpenToWrite(address string, patience time.Duration) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, err
+	}
+	config.ConnectTimeout = patience
+	limits := fmt.Sprintf("SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %[1]d", patience.Milliseconds())
+	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, limits)
+		return err
+	})), nil
 }

@@ -207,7 +207,7 @@ func (s *Store) explain(err error) error {
 	case errors.Is(err, syscall.EISDIR):
 		advice = "is a folder: write the path of a file in it"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("the journal %s: there is no folder %s: create it, or write another path", s.path, filepath.Dir(s.path))
+		return fmt.Errorf("the journal %s cannot be made: there is no folder %s: create it, or write another path", s.path, filepath.Dir(s.path))
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), code == lib.SQLITE_READONLY, code == lib.SQLITE_PERM, code == lib.SQLITE_AUTH, code == lib.SQLITE_CANTOPEN:
 		advice = "cannot be written: let this process write the file and its folder, or write another path"
 	case code == lib.SQLITE_FULL, errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
@@ -221,7 +221,7 @@ func (s *Store) explain(err error) error {
 	case code == lib.SQLITE_IOERR:
 		advice = "cannot be read or written: look for errors of the disk in the log of the system"
 	default:
-		return fmt.Errorf("the journal %s: %w", s.path, err)
+		return fmt.Errorf("the journal %s %w", s.path, err)
 	}
 	return fmt.Errorf("the journal %s %s (%w)", s.path, advice, err)
 }

@@ -23,9 +23,9 @@ const (
 )
 
 var (
-	errWait    = errors.New("not written in time: the disk is slow, or another program keeps the file locked; nothing was written down")
-	errUnknown = errors.New("not written in time: the disk is slow; what was to be written down may be")
-	errClosed  = errors.New("closed")
+	errWait    = errors.New("is not written in time: the disk is slow, or another program keeps the file locked; nothing was written down")
+	errUnknown = errors.New("is not written in time: the disk is slow; what was to be written down may be")
+	errClosed  = errors.New("is closed")
 )
 
 // writer is the goroutine that writes. Jobs that come together share a transaction, in the order in which they come. It is not
@@ -248,7 +248,7 @@ func (c *connection) setUp(ctx context.Context) error {
 		return err
 	}
 	if mode != "wal" {
-		return errors.New("its folder is not on a disk of this machine: write a path on one")
+		return errors.New("is in a folder that is not on a disk of this machine: write a path on one")
 	}
 	_, err := c.Conn.ExecContext(ctx, "PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608")
 	return err

@@ -7,6 +7,11 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
 )
 
+// Fault is what is wrong with what stands in a database, said of it.
+type Fault string
+
+func (f Fault) Error() string { return string(f) }
+
 // migrations make the tables of a version from those of the one before. What was released is not changed any more.
 var migrations = [][]string{
 	{
@@ -29,7 +34,7 @@ var migrations = [][]string{
 }
 
 // errNewer has no remedy here: what a newer program has written must not be guessed.
-var errNewer = errors.New("the journal's tables are those of a newer version of this program: run that one, or give the journal another database")
+const errNewer Fault = "has the tables of a newer version of this program: run that one, or give the journal another database"
 
 // Migrate brings the tables to this version, each step in a transaction, and returns the secret of the journal. step runs
 // work in a transaction that nobody else may be in at the same time.
@@ -78,7 +83,7 @@ func (t *Tables) secret(ctx context.Context, q Querier) (secret keyed.Key, err e
 		return secret, err
 	}
 	if err == nil && len(kept) != len(secret) {
-		err = errors.New("the secret of the journal is damaged: restore the database, or give the journal another one")
+		err = Fault("has lost the secret of the journal: restore it, or give the journal another database")
 	}
 	copy(secret[:], kept)
 	return secret, err

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -222,7 +221,7 @@ func list(ctx context.Context, q Querier, statement string, args ...any) (entrie
 			return nil, nil, err
 		}
 		if state < int64(journal.Pending) || state > int64(journal.Unknown) || len(key) != len(journal.Key{}) || json.Unmarshal([]byte(ids), &e.IDs) != nil {
-			return nil, nil, fmt.Errorf("the entry of message %s is damaged: delete its row", e.ID)
+			return nil, nil, Fault("has a damaged row in acrobits_sms_entries, of id " + e.ID + ": delete it")
 		}
 		e.State, e.Named, e.Window, e.Begun, e.Until = journal.State(state), named != 0, time.Duration(span)*time.Millisecond, moment(begun), moment(until)
 		var known bool
