@@ -60,6 +60,7 @@ func (a *App) Cleanup() error { return a.taken.release() }
 //	acrobits_sms {
 //		journal memory
 //		journal sqlite [<path>]
+//		journal postgres <address>
 //	}
 func parseGlobal(d *caddyfile.Dispenser, already any) (any, error) {
 	d.Next() // the option's name

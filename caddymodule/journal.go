@@ -14,12 +14,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
 )
 
 func init() {
 	caddy.RegisterModule(MemoryJournal{})
 	caddy.RegisterModule(SQLiteJournal{})
+	caddy.RegisterModule(PostgresJournal{})
 }
 
 // journals is a module that says where messages are kept.
@@ -87,7 +89,7 @@ func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
 		j.path = filepath.Join(caddy.AppDataDir(), "acrobits_sms.db")
 		return nil
 	}
-	if j.path, err = caddy.NewReplacer().ReplaceOrErr(j.Path, true, true); err != nil {
+	if j.path, err = resolve(caddy.NewReplacer(), j.Path); err != nil {
 		return err
 	}
 	j.path, err = filepath.Abs(j.path)
@@ -106,6 +108,48 @@ func (j *SQLiteJournal) open() (journal.Store, error) {
 	}
 	return sqlite.Open(j.path)
 }
+
+// PostgresJournal keeps messages in a PostgreSQL database. Several Caddys that send through one account can share it: they send no
+// message twice, and count limits together.
+type PostgresJournal struct {
+	// Address is a URL such as `postgres://user:password@host/database`, best a placeholder. The tables, whose names begin with
+	// `acrobits_sms_`, are made if there are none.
+	Address string `json:"address,omitempty"`
+
+	secret string
+}
+
+// CaddyModule returns the Caddy module information.
+func (PostgresJournal) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "acrobits_sms.journals.postgres", New: func() caddy.Module { return new(PostgresJournal) }}
+}
+
+// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. Syntax:
+//
+//	journal postgres <address>
+func (j *PostgresJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next()
+	if !d.AllArgs(&j.Address) {
+		return d.Err("write the address of the database: journal postgres {env.SMS_DATABASE}")
+	}
+	return nil
+}
+
+// Provision reads the address. It opens no connection.
+func (j *PostgresJournal) Provision(ctx caddy.Context) (err error) {
+	if isLiteral(j.Address) {
+		ctx.Logger().Warn(literalSecret, zap.String("option", "journal postgres"))
+	}
+	if j.secret, err = resolve(caddy.NewReplacer(), j.Address); err != nil {
+		return err
+	}
+	return postgres.Check(j.secret)
+}
+
+func (*PostgresJournal) kind() string                   { return "postgres" }
+func (j *PostgresJournal) address() string              { return "postgres " + j.secret }
+func (j *PostgresJournal) open() (journal.Store, error) { return postgres.Open(j.secret) }
+func (*PostgresJournal) comesLater() bool               { return true }
 
 // sharedJournal is a journal that several configurations may use, opened when the first of them starts.
 type sharedJournal struct {
@@ -225,4 +269,7 @@ var (
 	_ journals              = (*SQLiteJournal)(nil)
 	_ caddyfile.Unmarshaler = (*SQLiteJournal)(nil)
 	_ caddy.Provisioner     = (*SQLiteJournal)(nil)
+	_ journals              = (*PostgresJournal)(nil)
+	_ caddyfile.Unmarshaler = (*PostgresJournal)(nil)
+	_ caddy.Provisioner     = (*PostgresJournal)(nil)
 )

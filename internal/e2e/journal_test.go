@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -159,7 +160,8 @@ func journaled(journal, admin, address, url string) string {
 // Killed at any moment, and repeated after a restart, each tap is one text, or the app is told that nobody knows.
 func TestKill(t *testing.T) {
 	for name, journal := range map[string]func(t *testing.T) string{
-		"sqlite": func(t *testing.T) string { return "sqlite " + filepath.Join(t.TempDir(), "sms.db") },
+		"sqlite":   func(t *testing.T) string { return "sqlite " + filepath.Join(t.TempDir(), "sms.db") },
+		"postgres": func(t *testing.T) string { _, address := postgres(t); ready(t, address); return "postgres " + address },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, address := newCounter(t), freeAddress(t)
@@ -291,6 +293,74 @@ func resident(t testing.TB, s *server) int {
 	return pages * os.Getpagesize()
 }
 
+// Two processes with one journal, whose server is restarted in the middle: each tap is one text, whichever process it comes to.
+func TestTwoProcesses(t *testing.T) {
+	db, database := postgres(t)
+	ready(t, database)
+	p, one, two := newCounter(t), freeAddress(t), freeAddress(t)
+	for _, address := range []string{one, two} {
+		start(t, write(t, "Caddyfile", journaled("postgres "+database, "off", address, p.URL)), address, "TOKEN=x")
+	}
+	k := newTapper(t, one, two)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	var loaded sync.WaitGroup
+	loaded.Go(func() { k.load(ctx, 8, "two") })
+	loaded.Go(func() {
+		for ctx.Err() == nil { // and all of them once more, meanwhile
+			k.again()
+		}
+	})
+	time.Sleep(2 * time.Second)
+	db.stop()
+	time.Sleep(time.Second)
+	db.start()
+	ready(t, database)
+	loaded.Wait()
+	k.again()
+	refused := 0
+	for _, told := range k.told {
+		for _, status := range told {
+			if status == 500 { // nothing was sent
+				refused++
+			}
+		}
+	}
+	texts, unknown := k.judge(p)
+	t.Logf("%d texts, of %d of them nobody knows; %d times nothing was sent since the server was away", texts, unknown, refused)
+	if texts < 50 || unknown > texts/10 || refused == 0 {
+		t.Errorf("%d texts, of %d nobody knows, %d refused", texts, unknown, refused)
+	}
+}
+
+// Limits are counted together by all who share a journal, and after a restart too.
+func TestLimitsOfJournal(t *testing.T) {
+	p, one, two := newCounter(t), freeAddress(t), freeAddress(t)
+	journal := "sqlite " + filepath.Join(t.TempDir(), "sms.db")
+	config := func(address string) string {
+		return write(t, "Caddyfile", strings.Replace(journaled(journal, "off", address, p.URL), "bursts off", "bursts off\n\t\tlimit user 5 messages per month", 1))
+	}
+	first := start(t, config(one), one, "TOKEN=x")
+	start(t, config(two), two, "TOKEN=x")
+	sent := 0
+	for i, k := range []*tapper{newTapper(t, one), newTapper(t, two), newTapper(t, one), newTapper(t, two)} {
+		if k.tap(fmt.Sprint("a", i)) == 200 {
+			sent++
+		}
+	}
+	_ = first.cmd.Process.Kill()
+	<-first.done
+	start(t, config(one), one, "TOKEN=x")
+	for i := range 4 {
+		if newTapper(t, one).tap(fmt.Sprint("b", i)) == 200 {
+			sent++
+		}
+	}
+	if sent != 5 {
+		t.Errorf("%d sent, at most 5", sent)
+	}
+}
+
 // A message on its way is left alone by whoever looks at the journal meanwhile: caddy validate, and another process.
 func TestJournalOfOthers(t *testing.T) {
 	p, one, two := newCounter(t), freeAddress(t), freeAddress(t)
@@ -316,4 +386,66 @@ func TestJournalOfOthers(t *testing.T) {
 	if strings.Contains(other.out.String(), "may have been sent") {
 		t.Errorf("lost: %s", other.out)
 	}
+}
+
+// A message that was on its way when its process was killed is reported by the next one when its lease has ended, and is not sent
+// again.
+func TestLost(t *testing.T) {
+	p, address, admin := newCounter(t), freeAddress(t), freeAddress(t)
+	p.slow = 1900 * time.Millisecond
+	path := filepath.Join(t.TempDir(), "sms.db")
+	file := write(t, "Caddyfile", journaled("sqlite "+path, admin, address, p.URL))
+	s := start(t, file, address, "TOKEN=x")
+	k, loaded := newTapper(t, address), make(chan struct{})
+	go func() {
+		k.tap("lost")
+		close(loaded)
+	}()
+	if !eventually(func() bool { return strings.Contains(status(t, admin), `"running":1`) }) {
+		t.Fatal("no request to the provider")
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.done
+	<-loaded
+	s = start(t, file, address, "TOKEN=x")
+	if told := k.tap("lost"); told != 504 {
+		t.Errorf("before its lease has ended: %d", told)
+	}
+	expire(t, path)
+	if !eventually(func() bool {
+		return strings.Contains(s.out.String(), "a message may have been sent when its process ended")
+	}) {
+		t.Errorf("nobody reports it:\n%s", s.out)
+	}
+	if told := k.tap("lost"); told != 504 || p.of("lost") > 1 {
+		t.Errorf("told %d, accepted %d times", told, p.of("lost"))
+	}
+	if !strings.Contains(status(t, admin), `"kind":"sqlite","remembered":1,"on_their_way":0`) {
+		t.Error(status(t, admin))
+	}
+}
+
+// expire ends all leases in a journal.
+func expire(t testing.TB, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("UPDATE acrobits_sms_leases SET until = 0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// status is what the admin endpoint says.
+func status(t testing.TB, admin string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + admin + "/acrobits_sms/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return string(text)
 }

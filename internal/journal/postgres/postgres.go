@@ -44,12 +44,24 @@ type Store struct {
 
 var _ journal.Store = (*Store)(nil)
 
+// errAddress says nothing of the address, which holds a password.
+var errAddress = errors.New("the address of the journal's database cannot be read: write one such as postgres://user:password@localhost/sms")
+
+// Check reports whether an address can be read. It opens no connection.
+func Check(address string) error {
+	db, err := database.OpenToWrite(address, journal.Patience)
+	if err != nil {
+		return errAddress
+	}
+	return db.Close()
+}
+
 // Open opens the journal in the database of an address. Its tables are in the schema that is the first of the search_path, and
 // are made if there are none.
 func Open(address string) (*Store, error) {
 	db, err := database.OpenToWrite(address, journal.Patience)
-	if err != nil { // it holds the address
-		return nil, errors.New("the address of the journal's database cannot be read: write one such as postgres://user:password@localhost/sms")
+	if err != nil {
+		return nil, errAddress
 	}
 	db.SetMaxOpenConns(most)
 	db.SetMaxIdleConns(most)
