@@ -6,7 +6,37 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
+
+// What the page about the journal shows is taken as it stands there.
+func TestJournalPage(t *testing.T) {
+	page, err := os.ReadFile("journal.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```caddyfile\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	for _, b := range blocks {
+		site := b[1] + "http://:80 {\n\tacrobits_sms {\n" + demo + "adapter sandbox\n}\n}\n"
+		if _, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(site), map[string]any{"filename": "Caddyfile"}); err != nil {
+			t.Errorf("%s: %v", b[1], err)
+		}
+	}
+	if len(blocks) == 0 {
+		t.Error("no block")
+	}
+	inline := regexp.MustCompile("`journal ([a-z]+)[^`]*`").FindAllStringSubmatch(string(page), -1)
+	if len(inline) < 4 {
+		t.Errorf("%d kinds", len(inline))
+	}
+	for _, kind := range inline {
+		if _, err := caddy.GetModule("acrobits_sms.journals." + kind[1]); err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 // What the page about users shows is taken as it stands there.
 func TestUsersPage(t *testing.T) {
