@@ -50,9 +50,9 @@ func (d *Deliverer) attempt(ctx context.Context, end time.Time, route Route, m, 
 }
 
 // failed says what a request that got no reply came to. Only where it is certain that no connection came about was
-// nothing sent; what happened on a connection is unknown.
+// nothing sent; what happened on a connection is unknown. On HTTP/2 the error may be that of a second connection.
 func (d *Deliverer) failed(err error, way *progress) sms.Receipt {
-	if way.asked.Load() && !way.connected.Load() || d.NotSent != nil && d.NotSent(err) {
+	if way.asked.Load() && !way.connected.Load() || d.NotSent != nil && !way.http2.Load() && d.NotSent(err) {
 		return sms.Receipt{
 			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Detail: err.Error(),
 		}

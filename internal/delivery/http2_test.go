@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -43,6 +44,7 @@ type leaver struct {
 	net.Listener
 	requests atomic.Int32
 	reset    bool // the stream only, or else the connection
+	gone     bool // nobody listens any more by then
 }
 
 func (l *leaver) serve(end <-chan struct{}) {
@@ -68,6 +70,9 @@ func (l *leaver) serve(end <-chan struct{}) {
 				}
 				if headers, ok := frame.(*http2.HeadersFrame); ok {
 					l.requests.Add(1)
+					if l.gone {
+						l.Close()
+					}
 					if l.reset {
 						_ = f.WriteRSTStream(headers.StreamID, http2.ErrCodeRefusedStream)
 					} else {
@@ -117,5 +122,42 @@ func TestNoRepeatAfterHTTP2Error(t *testing.T) {
 			l.Close()
 			close(end)
 		}
+	}
+}
+
+// A message that was written is not known to be unsent because the connection on which net/http would repeat it fails.
+func TestNoRepeatElsewhereAfterHTTP2Error(t *testing.T) {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	second := serve(t, say(200, `{"id":"7"}`))
+	inner, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: s.TLS.Certificates, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, end := &leaver{Listener: inner, gone: true}, make(chan struct{})
+	defer close(end)
+	go l.serve(end)
+	def, err := adapters.Parse("x", "x", 1, "send {\nPOST /send\nquery {\n to {sms.to}\n text {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := def.Bind("", "https://"+l.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	d := &Deliverer{
+		Timeout: 3 * time.Second, AttemptTimeout: 3 * time.Second,
+		Routes: []Route{{Adapter: a, Transport: transport, Account: NewAccount()}, route(t, "second", second.URL, http.DefaultTransport)},
+		NotSent: func(err error) bool {
+			var op *net.OpError
+			return errors.As(err, &op) && op.Op == "dial"
+		},
+	}
+	if r := d.Deliver(t.Context(), message(), new(Untracked)); r.Outcome != sms.OutcomeUnknown || l.requests.Load() != 1 || second.count.Load() != 0 {
+		t.Errorf("%s, %d requests, %d to the second", r.Outcome, l.requests.Load(), second.count.Load())
 	}
 }
