@@ -129,8 +129,10 @@ func (w *writer) write() {
 			late = nil
 			w.sync()
 		case <-w.closing:
-			for patience := time.Now().Add(journal.Patience); w.unsynced && time.Now().Before(patience); pause() {
-				w.sync()
+			for patience := time.Now().Add(journal.Patience); w.unsynced && time.Now().Before(patience); {
+				if w.sync(); w.unsynced {
+					pause()
+				}
 			}
 			return
 		}
