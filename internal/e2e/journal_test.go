@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	databasepostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/postgres"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
 	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
@@ -158,6 +159,39 @@ func TestJournalGivesUp(t *testing.T) {
 	var g get
 	if err := s.Update(journalKey(1), false, &g); err != nil || g.Parts != 1 {
 		t.Errorf("the change that was given up is made: %d, %v", g.Parts, err)
+	}
+}
+
+// A machine that vanishes in the middle of a transaction does not keep the others from their work for long, and a server that
+// need not wait for its disk waits for what is said to be kept.
+func TestJournalMachineVanishes(t *testing.T) {
+	_, address := postgres(t)
+	s := openPostgres(t, address)
+	execute(t, "postgres", address, "ALTER ROLE sms SET synchronous_commit = off")
+	gone, err := databasepostgres.OpenToWrite(address, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	tx, err := gone.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits string
+	if err := tx.QueryRow("SHOW synchronous_commit").Scan(&waits); err != nil || waits != "on" {
+		t.Errorf("synchronous_commit is %s, %v", waits, err)
+	}
+	if _, err := tx.Exec("LOCK TABLE acrobits_sms_leases, acrobits_sms_entries IN EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tend("a"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Update(journalKey(1), false, set(1)); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Commit(); err == nil {
+		t.Error("the server has waited for a machine that says nothing")
 	}
 }
 
