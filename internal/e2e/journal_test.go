@@ -199,7 +199,8 @@ func TestJournalMachineVanishes(t *testing.T) {
 func TestJournalErrors(t *testing.T) {
 	server, address := postgres(t)
 	ready(t, address)
-	execute(t, "postgres", address, "CREATE ROLE poor LOGIN PASSWORD 'canary-database';\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\nCREATE ROLE rich LOGIN PASSWORD 'canary-database';\nCREATE SCHEMA rich AUTHORIZATION rich")
+	execute(t, "postgres", address, "REVOKE ALL ON SCHEMA public FROM PUBLIC;\nCREATE ROLE poor LOGIN PASSWORD 'canary-database';\n"+
+		"CREATE ROLE rich LOGIN PASSWORD 'canary-database';\nCREATE SCHEMA rich AUTHORIZATION rich")
 	check := func(address, want string) {
 		t.Helper()
 		s, err := journalpostgres.Open(address)

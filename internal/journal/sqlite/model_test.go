@@ -164,7 +164,8 @@ func TestModel(t *testing.T) {
 					same(want, found, err)
 				},
 				"wait": func(rt *rapid.T) {
-					time.Sleep(rapid.SampledFrom([]time.Duration{time.Millisecond, time.Second, journal.Lease / 2, journal.Lease, journal.Retention}).Draw(rt, "time"))
+					times := []time.Duration{time.Millisecond, time.Second, journal.Lease / 2, journal.Lease, journal.Retention}
+					time.Sleep(rapid.SampledFrom(times).Draw(rt, "time"))
 				},
 				"reopen": func(rt *rapid.T) { reopen(rapid.IntRange(0, 1).Draw(rt, "store")) },
 				"": func(*rapid.T) {
