@@ -33,7 +33,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find,
 	}
 	shared := map[string]func(*testing.T, *suite){
-		"Lease": lease, "Lost": lost, "Leave": leave, "Retention": retention, "Kept": kept, "Opened by many": openedByMany,
+		"Lease": lease, "Lost": lost, "Lost once": lostOnce, "Leave": leave, "Retention": retention, "Kept": kept, "Opened by many": openedByMany,
 		"Newer": newer, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
 	}
 	tables := place(t).Exec != nil
@@ -335,6 +335,42 @@ func lost(t *testing.T, s *suite) {
 	}
 	if lost := s.tend(stores[0], "dead"); len(lost) > 0 {
 		t.Errorf("lost again: %v", lost)
+	}
+}
+
+// What is lost is found out once, by whoever comes first.
+func lostOnce(t *testing.T, s *suite) {
+	stores := s.both()
+	const entries = 200
+	s.tend(stores[0], "dead")
+	for n := range entries {
+		s.put(stores[0], key(n), pending("1", "dead"))
+	}
+	s.expire("dead")
+	var found atomic.Int32
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range entries {
+				if n == 20*i {
+					found.Add(int32(len(s.tend(stores[i%2], fmt.Sprint(i)))))
+				}
+				mine := false
+				s.update(stores[i%2], key(n), false, func(e *journal.Entry, now time.Time) bool {
+					if mine = e.State == journal.Pending && e.Owner == ""; mine {
+						e.Lose(now)
+					}
+					return mine
+				})
+				if mine {
+					found.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := found.Load(); n != entries {
+		t.Errorf("%d entries were found to be lost %d times", entries, n)
 	}
 }
 
