@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	databasepostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/postgres"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
 	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
@@ -161,11 +162,45 @@ func TestJournalGivesUp(t *testing.T) {
 	}
 }
 
+// A machine that vanishes in the middle of a transaction does not keep the others from their work for long, and a server that
+// need not wait for its disk waits for what is said to be kept.
+func TestJournalMachineVanishes(t *testing.T) {
+	_, address := postgres(t)
+	s := openPostgres(t, address)
+	execute(t, "postgres", address, "ALTER ROLE sms SET synchronous_commit = off")
+	gone, err := databasepostgres.OpenToWrite(address, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	tx, err := gone.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waits string
+	if err := tx.QueryRow("SHOW synchronous_commit").Scan(&waits); err != nil || waits != "on" {
+		t.Errorf("synchronous_commit is %s, %v", waits, err)
+	}
+	if _, err := tx.Exec("LOCK TABLE acrobits_sms_leases, acrobits_sms_entries IN EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tend("a"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Update(journalKey(1), false, set(1)); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Commit(); err == nil {
+		t.Error("the server has waited for a machine that says nothing")
+	}
+}
+
 // What is wrong is said with what to do, and without the address.
 func TestJournalErrors(t *testing.T) {
 	server, address := postgres(t)
 	ready(t, address)
-	execute(t, "postgres", address, "CREATE ROLE poor LOGIN PASSWORD 'canary-database';\nREVOKE ALL ON SCHEMA public FROM PUBLIC;\nCREATE ROLE rich LOGIN PASSWORD 'canary-database';\nCREATE SCHEMA rich AUTHORIZATION rich")
+	execute(t, "postgres", address, "REVOKE ALL ON SCHEMA public FROM PUBLIC;\nCREATE ROLE poor LOGIN PASSWORD 'canary-database';\n"+
+		"CREATE ROLE rich LOGIN PASSWORD 'canary-database';\nCREATE SCHEMA rich AUTHORIZATION rich")
 	check := func(address, want string) {
 		t.Helper()
 		s, err := journalpostgres.Open(address)

@@ -32,16 +32,17 @@ func Unwritable(err error) bool {
 }
 
 // OpenToWrite makes a pool for the same, with a server that waits no longer than patience for a lock, a statement or the next
-// one of a transaction, so that a machine that vanishes holds up nobody.
+// one of a transaction, so that a machine that vanishes holds up nobody, and that waits for its disk.
 func OpenToWrite(address string, patience time.Duration) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, err
 	}
 	config.ConnectTimeout = patience
-	limits := fmt.Sprintf("SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %[1]d", patience.Milliseconds())
+	settings := fmt.Sprintf("SET statement_timeout = %d; SET idle_in_transaction_session_timeout = %[1]d; "+
+		"SELECT set_config(name, 'on', false) FROM pg_settings WHERE name = 'synchronous_commit' AND setting = 'off'", patience.Milliseconds())
 	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, limits)
+		_, err := conn.Exec(ctx, settings)
 		return err
 	})), nil
 }

@@ -34,7 +34,8 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find, "Counts": counts,
 	}
 	shared := map[string]func(*testing.T, *suite){
-		"Lease": lease, "Lost": lost, "Leave": leave, "Retention": retention, "Kept": kept, "Counts are shared": countsAreShared, "Opened by many": openedByMany,
+		"Lease": lease, "Lost": lost, "Lost once": lostOnce, "Leave": leave, "Retention": retention, "Kept": kept,
+		"Counts are shared": countsAreShared, "Opened by many": openedByMany,
 		"Newer": newer, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
 	}
 	tables := place(t).Exec != nil
@@ -376,7 +377,11 @@ func lost(t *testing.T, s *suite) {
 		}
 		want.State, want.Owner, want.Cause, want.Begun, want.Until = journal.Unknown, "", sms.Unknown, e.Begun, e.Until
 		s.same(e, want)
-		if until := e.Begun.Add(journal.Retention); e.Named && !e.Until.Equal(until) || !e.Named && e.Until.Sub(at).Round(10*time.Second) != e.Window {
+		until := at.Add(e.Window)
+		if e.Named {
+			until = e.Begun.Add(journal.Retention)
+		}
+		if e.Until.Sub(until).Abs() > 10*time.Second {
 			t.Errorf("what is lost is known until %v", e.Until)
 		}
 		s.same(s.read(stores[0], k), want)
@@ -390,6 +395,42 @@ func lost(t *testing.T, s *suite) {
 	}
 	if lost := s.tend(stores[0], "dead"); len(lost) > 0 {
 		t.Errorf("lost again: %v", lost)
+	}
+}
+
+// What is lost is found out once, by whoever comes first.
+func lostOnce(t *testing.T, s *suite) {
+	stores := s.both()
+	const entries = 200
+	s.tend(stores[0], "dead")
+	for n := range entries {
+		s.put(stores[0], key(n), pending("1", "dead"))
+	}
+	s.expire("dead")
+	var found atomic.Int32
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for n := range entries {
+				if n == 20*i {
+					found.Add(int32(len(s.tend(stores[i%2], fmt.Sprint(i)))))
+				}
+				mine := false
+				s.update(stores[i%2], key(n), false, func(e *journal.Entry, now time.Time) bool {
+					if mine = e.State == journal.Pending && e.Owner == ""; mine {
+						e.Lose(now)
+					}
+					return mine
+				})
+				if mine {
+					found.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := found.Load(); n != entries {
+		t.Errorf("%d entries were found to be lost %d times", entries, n)
 	}
 }
 
@@ -565,7 +606,10 @@ func (s *suite) process(lost func(journal.Entry)) (*journal.Journal, *watched) {
 }
 
 func message(id string) *sms.Message {
-	return &sms.Message{ID: id, Reference: "ref-" + id, User: "johndow", Body: sms.Hide("hello"), To: sms.Number{Value: "+15551231234", Kind: sms.Phone}}
+	return &sms.Message{
+		ID: id, Reference: "ref-" + id, User: "johndow", Body: sms.Hide("hello"),
+		To: sms.Number{Value: "+15551231234", Kind: sms.Phone},
+	}
 }
 
 // begin begins a message, or waits for what becomes of it.

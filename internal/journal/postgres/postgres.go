@@ -31,7 +31,8 @@ var dialect = tables.New(tables.Dialect{
 
 // lock waits for a number to be nobody else's, and tells the time after that.
 // https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
-const lock = "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($1)) SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM l"
+const lock = "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($1)) " +
+	"SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM l"
 
 // all is the number of what concerns more than one entry.
 const all = 0x6163726f62697473

@@ -28,7 +28,10 @@ func message(t testing.TB, s *Store, n uint64) {
 		if err := s.Update(key(n), step > 0, change(func(e *journal.Entry, now time.Time) bool {
 			switch step {
 			case 0:
-				*e = journal.Entry{ID: "7b4dd7ed-4b5d-4b2a-9c39-5b4c4a3c1b2a", Reference: "7K3M-9QPX", State: journal.Pending, Owner: "1", Begun: now, Window: time.Minute}
+				*e = journal.Entry{
+					ID: "7b4dd7ed-4b5d-4b2a-9c39-5b4c4a3c1b2a", Reference: "7K3M-9QPX", State: journal.Pending, Owner: "1",
+					Begun: now, Window: time.Minute,
+				}
 			case 1:
 				e.State, e.Owner, e.Until, e.Adapter, e.Parts = journal.Accepted, "", now.Add(e.Window), "twilio", 1
 				e.IDs = []string{"SM5ef8732a3c49700934481addd5ce1659"}

@@ -208,7 +208,8 @@ func (s *Store) explain(err error) error {
 		advice = "is a folder: write the path of a file in it"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("the journal %s cannot be made: there is no folder %s: create it, or write another path", s.path, filepath.Dir(s.path))
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), code == lib.SQLITE_READONLY, code == lib.SQLITE_PERM, code == lib.SQLITE_AUTH, code == lib.SQLITE_CANTOPEN:
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS),
+		code == lib.SQLITE_READONLY, code == lib.SQLITE_PERM, code == lib.SQLITE_CANTOPEN:
 		advice = "cannot be written: let this process write the file and its folder, or write another path"
 	case code == lib.SQLITE_FULL, errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		advice = "cannot be written because the disk is full: make room"

@@ -68,7 +68,9 @@ func closes(t *testing.T, s *Store) {
 }
 
 func accept(e *journal.Entry, now time.Time) bool {
-	*e = journal.Entry{ID: "id", Reference: "ref", State: journal.Accepted, Begun: now, Until: now.Add(time.Hour), Adapter: strings.Repeat("x", 100)}
+	*e = journal.Entry{
+		ID: "id", Reference: "ref", State: journal.Accepted, Begun: now, Until: now.Add(time.Hour), Adapter: strings.Repeat("x", 100),
+	}
 	return true
 }
 

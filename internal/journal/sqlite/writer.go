@@ -23,14 +23,14 @@ const (
 )
 
 var (
-	errWait    = errors.New("is not written in time: the disk is slow, or another program keeps the file locked; nothing was written down")
+	errWait    = errors.New("is not written in time: the disk is slow, or another program has locked it; nothing was written down")
 	errUnknown = errors.New("is not written in time: the disk is slow; what was to be written down may be")
 	errClosed  = errors.New("is closed")
 )
 
-// writer is the goroutine that writes. Jobs that come together share a transaction, in the order in which they come. It is not
-// waited for the disk, but seen by all, and survives the end of this process; so that is when a lazy job returns. Those that
-// are not lazy then wait for the disk together. It is waited for at the latest after the delay.
+// writer is the goroutine that writes. Jobs that come together share a transaction, in the order in which they come. When it is
+// committed, all see it, and it survives the end of this process: lazy jobs return then. The others wait for the disk, all of
+// them at once, so that it survives the end of the machine too. Nothing that is lazy is without that for longer than the delay.
 type writer struct {
 	conn    connection
 	queue   chan *job
@@ -129,8 +129,10 @@ func (w *writer) write() {
 			late = nil
 			w.sync()
 		case <-w.closing:
-			for patience := time.Now().Add(journal.Patience); w.unsynced && time.Now().Before(patience); pause() {
-				w.sync()
+			for patience := time.Now().Add(journal.Patience); w.unsynced && time.Now().Before(patience); {
+				if w.sync(); w.unsynced {
+					pause()
+				}
 			}
 			return
 		}
@@ -239,8 +241,8 @@ type connection struct {
 	prepared map[string]*sql.Stmt
 }
 
-// setUp makes writing not wait for readers, and bounds the file that is beside the database for that: SQLite empties it when
-// it has 1000 pages, and cuts off what was more for a while.
+// setUp makes readers and the writer not wait for each other, nor transactions for the disk: that is what sync is for. The file
+// beside the database is begun anew when it has 1000 pages, and what it had more for a while is cut off.
 // https://www.sqlite.org/wal.html
 func (c *connection) setUp(ctx context.Context) error {
 	var mode string

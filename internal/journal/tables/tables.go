@@ -68,21 +68,25 @@ func New(d Dialect) *Tables {
 	t.find = t.write("SELECT " + columns + ", e.owner FROM acrobits_sms_entries e WHERE e.reference = ?")
 	t.read = t.write("SELECT " + columns + ", COALESCE(l.owner, '') FROM acrobits_sms_entries e " +
 		"LEFT JOIN acrobits_sms_leases l ON l.owner = e.owner AND l.until > ? WHERE e.key = ?" + d.Lock)
-	t.keep = t.write("INSERT INTO acrobits_sms_entries (id, reference, state, named, span, begun, until, adapter, cause, parts, ids, key, owner) " +
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET id = excluded.id, reference = excluded.reference, " +
+	t.keep = t.write("INSERT INTO acrobits_sms_entries " +
+		"(id, reference, state, named, span, begun, until, adapter, cause, parts, ids, key, owner) " +
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
+		"ON CONFLICT (key) DO UPDATE SET id = excluded.id, reference = excluded.reference, " +
 		"state = excluded.state, named = excluded.named, span = excluded.span, begun = excluded.begun, until = excluded.until, " +
 		"adapter = excluded.adapter, cause = excluded.cause, parts = excluded.parts, ids = excluded.ids, owner = excluded.owner")
 	t.remove = t.write("DELETE FROM acrobits_sms_entries WHERE key = ?")
 	t.size = "SELECT count(*) FROM acrobits_sms_entries"
 	t.lost = t.write("SELECT " + columns + ", '' FROM acrobits_sms_entries e WHERE e.state = 1 AND NOT EXISTS " +
 		"(SELECT 1 FROM acrobits_sms_leases l WHERE l.owner = e.owner AND l.until > ?)" + d.Lock)
-	t.renew = t.write("INSERT INTO acrobits_sms_leases (owner, until) VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET until = excluded.until")
+	t.renew = t.write("INSERT INTO acrobits_sms_leases (owner, until) VALUES (?, ?) " +
+		"ON CONFLICT (owner) DO UPDATE SET until = excluded.until")
 	t.ended = t.write("DELETE FROM acrobits_sms_leases WHERE until <= ?")
 	// The conditions stand twice for the entries that others change after the inner query has found them.
 	const old = "state <> 1 AND begun <= ? AND until <= ?"
 	t.forget = t.write("DELETE FROM acrobits_sms_entries WHERE key IN (SELECT key FROM acrobits_sms_entries WHERE " + old +
 		" ORDER BY begun LIMIT " + strconv.Itoa(Batch) + ") AND " + old)
-	t.leave = t.write("DELETE FROM acrobits_sms_leases WHERE owner = ? AND NOT EXISTS (SELECT 1 FROM acrobits_sms_entries WHERE owner = ? AND state = 1)")
+	t.leave = t.write("DELETE FROM acrobits_sms_leases WHERE owner = ? AND NOT EXISTS " +
+		"(SELECT 1 FROM acrobits_sms_entries WHERE owner = ? AND state = 1)")
 	t.counted = t.write("SELECT filled, since, till, amount FROM acrobits_sms_counts WHERE key = ?")
 	t.count = t.write("INSERT INTO acrobits_sms_counts (key, filled, since, till, amount) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
 		"filled = excluded.filled, since = excluded.since, till = excluded.till, amount = excluded.amount")
@@ -217,13 +221,17 @@ func list(ctx context.Context, q Querier, statement string, args ...any) (entrie
 		var state, named, span, begun, until int64
 		var cause, ids string
 		var key []byte
-		if err := rows.Scan(&e.ID, &e.Reference, &state, &named, &span, &begun, &until, &e.Adapter, &cause, &e.Parts, &ids, &key, &e.Owner); err != nil {
+		if err := rows.Scan(
+			&e.ID, &e.Reference, &state, &named, &span, &begun, &until, &e.Adapter, &cause, &e.Parts, &ids, &key, &e.Owner,
+		); err != nil {
 			return nil, nil, err
 		}
-		if state < int64(journal.Pending) || state > int64(journal.Unknown) || len(key) != len(journal.Key{}) || json.Unmarshal([]byte(ids), &e.IDs) != nil {
+		if state < int64(journal.Pending) || state > int64(journal.Unknown) || len(key) != len(journal.Key{}) ||
+			json.Unmarshal([]byte(ids), &e.IDs) != nil {
 			return nil, nil, Fault("has a damaged row in acrobits_sms_entries, of id " + e.ID + ": delete it")
 		}
-		e.State, e.Named, e.Window, e.Begun, e.Until = journal.State(state), named != 0, time.Duration(span)*time.Millisecond, moment(begun), moment(until)
+		e.State, e.Named, e.Window = journal.State(state), named != 0, time.Duration(span)*time.Millisecond
+		e.Begun, e.Until = moment(begun), moment(until)
 		var known bool
 		if e.Cause, known = sms.ParseCause(cause); !known && cause != sms.NoCause.String() {
 			e.Cause = sms.Unknown
