@@ -213,7 +213,7 @@ func TestSites(t *testing.T) {
 		start(t, example(t, "caddymodule/examples/acrobits-upstream.caddyfile"), address,
 			"SMS_SITE="+site("http", address), "UPSTREAM_URL="+p.URL, "JOHNDOW_PASSWORD=12345678", "UPSTREAM_USERNAME=bridge", "UPSTREAM_PASSWORD=secret")
 		p.say(202, `{ "sms_id" : "12456" }`)
-		status, body := send(t, http.DefaultClient, "http://"+address+"/send_message/", "+15551231234", "Hi")
+		status, body := tap(t, http.DefaultClient, "http://"+address+"/send_message/", "+15551231234", "Hi", "x")
 		got := p.take()
 		const want = `{"username":"bridge","password":"secret","from":"+15550001111","sms_to":"+15551231234","sms_body":"Hi","content_type":"text/plain","disposition_notification":"x:display"}`
 		if status != 200 || !strings.Contains(body, `"12456"`) || len(got) != 1 || got[0].body != want {

@@ -22,6 +22,11 @@ const (
 var specPOST = fmt.Sprintf("POST /send_message/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\nCache-Control: max-age=0\r\n"+
 	"User-Agent: CloudSoftphone/1.5.6\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(specBody), specBody)
 
+// fresh is a request with an id of its own, as each message has.
+func fresh(request string) string {
+	return strings.Replace(request, "xkXRBMCL.twvNcfC9", fmt.Sprintf("%017d", taps.Add(1)), 1)
+}
+
 // specified are the exchanges of the specification: what the provider says, and what the app reads.
 var specified = []struct {
 	request        string
@@ -61,22 +66,22 @@ func TestSpecification(t *testing.T) {
 
 	for i, c := range specified {
 		p.say(c.status, c.says)
-		resp, body := raw(t, dial(t, plain), c.request)
+		resp, body := raw(t, dial(t, plain), fresh(c.request))
 		checkReply(t, i, p, resp, body)
 
 		conn, err := tls.Dial("tcp", secure, &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, s.out)
 		}
-		resp, body = raw(t, conn, c.request)
+		resp, body = raw(t, conn, fresh(c.request))
 		checkReply(t, i, p, resp, body)
 
 		for _, http2 := range []bool{false, true} {
 			var r *http.Request
 			if c.method == "GET" {
-				target, _, _ := strings.Cut(strings.TrimPrefix(c.request, "GET "), " ")
+				target, _, _ := strings.Cut(strings.TrimPrefix(fresh(c.request), "GET "), " ")
 				r, err = http.NewRequest("GET", "https://"+secure+target, nil)
-			} else if r, err = http.NewRequest("POST", "https://"+secure+"/send_message/", strings.NewReader(specBody)); err == nil {
+			} else if r, err = http.NewRequest("POST", "https://"+secure+"/send_message/", strings.NewReader(fresh(specBody))); err == nil {
 				r.Header.Set("Content-Type", "application/json")
 			}
 			if err != nil {
@@ -117,7 +122,7 @@ func TestSpecification(t *testing.T) {
 		}
 	}
 	p.say(201, `{"sid":"1"}`)
-	resp, _ := raw(t, dial(t, plain), strings.Replace(specGET, "/send_message/?", "/send_message?", 1))
+	resp, _ := raw(t, dial(t, plain), strings.Replace(fresh(specGET), "/send_message/?", "/send_message?", 1))
 	if got := p.take(); resp.StatusCode != 200 || len(got) != 1 {
 		t.Errorf("without a trailing slash: %d, %d requests", resp.StatusCode, len(got))
 	}
