@@ -419,13 +419,15 @@ func (x *exchange) reply(r sms.Receipt) {
 // patience is for how long apps wait for an answer for sure.
 const patience = 20 * time.Second
 
-// tick writes down that the phone has the answer, if it has.
+// tick writes down that the phone has the answer, if it has. A message with an id of the app's is remembered in any case.
 func (x *exchange) tick(delivered bool) {
-	if x.turn == nil || !delivered || time.Since(x.message.Received) > patience {
+	if x.turn == nil || !delivered || x.message.Disposition.ID != "" || time.Since(x.message.Received) > patience {
 		return
 	}
-	_ = http.NewResponseController(x.w).Flush() // the phone does not wait for the journal
-	x.turn.Reached()
+	err := http.NewResponseController(x.w).Flush() // the phone does not wait for the journal
+	if err == nil || errors.Is(err, http.ErrNotSupported) {
+		x.turn.Reached()
+	}
 }
 
 // challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.

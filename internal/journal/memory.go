@@ -17,19 +17,14 @@ type Memory struct {
 	counters *limit.Counters
 
 	mu      sync.Mutex
-	entries map[Key]*Entry
-	order   []begun // of the entries, and of those whose place others have taken
-	first   int     // the oldest in order
-}
-
-type begun struct {
-	key Key
-	at  int64 // Unix time in nanoseconds
+	pending map[Key]*Entry
+	ended   archive
+	entry   Entry // that is being changed
 }
 
 // NewMemory makes a store that remembers nothing.
 func NewMemory() *Memory {
-	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), entries: make(map[Key]*Entry)}
+	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), pending: make(map[Key]*Entry), ended: newArchive()}
 }
 
 // Secret implements Store.
@@ -40,23 +35,28 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.entries[key]
-	if e == nil {
-		e = new(Entry)
-		if change.Apply(e, now) {
-			m.entries[key] = e
-			m.order = append(m.order, begun{key, e.Begun.UnixNano()})
-			m.forget(now)
+	e, pending := m.pending[key]
+	if !pending {
+		e = &m.entry
+		if !m.ended.get(key, e) {
+			*e = Entry{}
 		}
-		return nil
 	}
-	before := e.Begun
-	change.Apply(e, now)
 	switch {
+	case !change.Apply(e, now):
+		return nil
+	case e.State == Pending && !pending:
+		begun := *e
+		m.pending[key] = &begun
+		m.ended.remove(key)
+	case e.State == Pending:
 	case e.State == None:
-		delete(m.entries, key)
-	case !e.Begun.Equal(before):
-		m.order = append(m.order, begun{key, e.Begun.UnixNano()})
+		delete(m.pending, key)
+		m.ended.remove(key)
+	default:
+		delete(m.pending, key)
+		m.ended.put(key, e)
+		m.ended.forget(Remembered, now.Add(-Retention))
 	}
 	return nil
 }
@@ -67,34 +67,16 @@ func (m *Memory) Count(claim *limit.Claim) error {
 	return nil
 }
 
-// forget drops what is too old or too much.
-func (m *Memory) forget(now time.Time) {
-	for looked := len(m.order) - m.first; looked > 0; looked-- {
-		oldest := m.order[m.first]
-		e := m.entries[oldest.key]
-		is := e != nil && e.Begun.UnixNano() == oldest.at
-		if is && len(m.entries) <= Remembered && now.UnixNano()-oldest.at < int64(Retention) {
-			break
-		}
-		m.first++
-		switch {
-		case is && e.State == Pending:
-			m.order = append(m.order, oldest)
-		case is:
-			delete(m.entries, oldest.key)
-		}
-	}
-	if m.first > len(m.order)/4 {
-		m.order = m.order[:copy(m.order, m.order[m.first:])]
-		m.first = 0
-	}
-}
-
 // Find implements Store.
 func (m *Memory) Find(reference string) (found []Entry, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, e := range m.entries {
+	for _, e := range m.pending {
+		if e.Reference == reference {
+			found = append(found, *e)
+		}
+	}
+	for e := range m.ended.all {
 		if e.Reference == reference {
 			found = append(found, *e)
 		}
@@ -112,7 +94,7 @@ func (m *Memory) Leave(string) error { return nil }
 func (m *Memory) Size() (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.entries), nil
+	return len(m.pending) + len(m.ended.at), nil
 }
 
 // Close implements Store.

@@ -28,7 +28,9 @@ func (j *Journal) send(m *sms.Message, id string) {
 	}
 	turn.Part("a", id, 1)
 	turn.End(accepted)
-	turn.Reached()
+	if m.Disposition.ID == "" {
+		turn.Reached()
+	}
 }
 
 // A day is remembered, and 100,000 messages in at most 40 MB.
