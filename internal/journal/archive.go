@@ -7,78 +7,106 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// archive keeps entries that have ended, packed one after the other in blocks, in the order in which they were put there. There
-// is nothing in it that the garbage collector has to look through, however many they are.
+// archive keeps entries that have ended, packed one after the other in a ring of bytes: what is new takes the place of what is
+// oldest. There is nothing in it that the garbage collector has to look through.
 type archive struct {
-	at     map[Key]place
-	blocks [][]byte
-	first  uint32 // the number of the first block
-	oldest int    // where in it the oldest record begins
-	kept   int    // how many records there are, those included whose place others have taken
-	record []byte // the last one that was put here
+	at     map[Key]int // where the record of a key begins
+	ring   []byte
+	begin  int // of the oldest record, counted from the first byte ever written
+	end    int // of the newest
+	record []byte
 	born   time.Time
 }
 
-// place is where a record is: in which block, counted from the first there ever was, and from which byte on.
-type place struct{ block, offset uint32 }
-
-// blockSize is that of a block, unless a record needs a larger one.
-const blockSize = 64 << 10
-
-func newArchive() archive { return archive{at: make(map[Key]place), born: time.Now()} }
+func newArchive(size int) archive {
+	return archive{at: make(map[Key]int), ring: make([]byte, size), born: time.Now()}
+}
 
 // get reads the entry of a key.
 func (a *archive) get(key Key, e *Entry) (ok bool) {
-	p, ok := a.at[key]
+	at, ok := a.at[key]
 	if ok {
-		a.unpack(record(a.blocks[p.block-a.first][p.offset:]), e)
+		a.unpack(a.recordAt(at), e)
 	}
 	return ok
 }
 
-// put keeps the entry of a key in the place of the one before.
+// put keeps the entry of a key in the place of the one before. One that is larger than the ring is not kept.
 func (a *archive) put(key Key, e *Entry) {
 	a.pack(key, e)
-	a.add(key, a.record)
-}
-
-func (a *archive) add(key Key, r []byte) {
-	last := len(a.blocks) - 1
-	if last < 0 || cap(a.blocks[last])-len(a.blocks[last]) < len(r) {
-		a.blocks = append(a.blocks, make([]byte, 0, max(len(r), blockSize)))
-		last++
+	size := len(a.record)
+	if at, ok := a.at[key]; ok && len(a.recordAt(at)) == size {
+		copy(a.recordAt(at), a.record)
+		return
 	}
-	a.at[key] = place{a.first + uint32(last), uint32(len(a.blocks[last]))}
-	a.blocks[last] = append(a.blocks[last], r...)
-	a.kept++
+	if size > len(a.ring) {
+		a.remove(key)
+		return
+	}
+	if left := len(a.ring) - a.end%len(a.ring); left < size { // the rest of this round stays empty
+		a.makeRoom(left)
+		if left >= lengthSize {
+			binary.LittleEndian.PutUint32(a.ring[a.end%len(a.ring):], 0)
+		}
+		a.end += left
+	}
+	a.makeRoom(size)
+	copy(a.ring[a.end%len(a.ring):], a.record)
+	a.at[key] = a.end
+	a.end += size
 }
 
 // remove forgets the entry of a key.
 func (a *archive) remove(key Key) { delete(a.at, key) }
 
-// forget drops the oldest entries, as long as there are too many or they were begun before a time. Where too many records
-// have lost their place to others, those that stand before them move to the end.
+// makeRoom drops the oldest entries until there is room for so many bytes.
+func (a *archive) makeRoom(size int) {
+	for a.end+size-a.begin > len(a.ring) {
+		a.drop()
+	}
+}
+
+// forget drops the oldest entries while there are too many, or they were begun before a time.
 func (a *archive) forget(most int, before time.Time) {
-	for a.kept > 0 {
-		r := record(a.blocks[0][a.oldest:])
-		key := r.key()
-		is := a.at[key] == place{a.first, uint32(a.oldest)}
-		over := len(a.at) > most || a.moment(r.begun()).Before(before)
-		if is && !over && a.kept <= 2*len(a.at)+1000 {
+	for a.begin < a.end {
+		r := a.recordAt(a.begin)
+		if r != nil && a.isAt(r.key(), a.begin) && len(a.at) <= most && !a.moment(r.begun()).Before(before) {
 			return
 		}
-		a.kept--
-		if a.oldest += len(r); a.oldest == len(a.blocks[0]) {
-			a.blocks[0] = nil
-			a.blocks, a.first, a.oldest = a.blocks[1:], a.first+1, 0
-		}
-		switch {
-		case is && over:
-			a.remove(key)
-		case is:
-			a.add(key, r)
-		}
+		a.drop()
 	}
+}
+
+// drop drops the oldest record, or the rest of a round that is empty.
+func (a *archive) drop() {
+	r := a.recordAt(a.begin)
+	if r == nil {
+		a.begin += len(a.ring) - a.begin%len(a.ring)
+		return
+	}
+	if key := r.key(); a.isAt(key, a.begin) {
+		a.remove(key)
+	}
+	a.begin += len(r)
+}
+
+// isAt reports whether the record of a key is there, and no other has taken its place.
+func (a *archive) isAt(key Key, at int) bool {
+	is, ok := a.at[key]
+	return ok && is == at
+}
+
+// recordAt is the record that begins there, nil if the rest of the round is empty.
+func (a *archive) recordAt(at int) packed {
+	rest := a.ring[at%len(a.ring):]
+	if len(rest) < lengthSize {
+		return nil
+	}
+	size := binary.LittleEndian.Uint32(rest)
+	if size == 0 {
+		return nil
+	}
+	return rest[:size]
 }
 
 // all yields each entry. It is another one only until the next.
@@ -96,17 +124,11 @@ type packed []byte
 
 const lengthSize = 4
 
-// record cuts the first record off what begins with one.
-func record(b []byte) packed { return b[:binary.LittleEndian.Uint32(b)] }
-
 func (p packed) key() Key { return Key(p[lengthSize:]) }
 
 func (p packed) entry() []byte { return p[lengthSize+len(Key{}):] }
 
-func (p packed) begun() int64 {
-	n, _ := binary.Varint(p.entry())
-	return n
-}
+func (p packed) begun() int64 { return int64(binary.LittleEndian.Uint64(p.entry())) }
 
 // since is how times are packed, so that they are those of a clock that nobody sets.
 func (a *archive) since(t time.Time) int64 {
@@ -123,7 +145,7 @@ func (a *archive) moment(since int64) (t time.Time) {
 	return t
 }
 
-// pack makes the record of an entry, without its owner: it has none.
+// pack makes the record of an entry, without its owner: it has none. Its size does not depend on times.
 func (a *archive) pack(key Key, e *Entry) {
 	named := int64(0)
 	if e.Named {
@@ -131,9 +153,9 @@ func (a *archive) pack(key Key, e *Entry) {
 	}
 	b := append(a.record[:0], 0, 0, 0, 0)
 	b = append(b, key[:]...)
-	for _, n := range [...]int64{
-		a.since(e.Begun), a.since(e.Until), int64(e.Window), int64(e.State), int64(e.Cause), named, int64(e.Parts), int64(len(e.IDs)),
-	} {
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Begun)))
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Until)))
+	for _, n := range [...]int64{int64(e.Window), int64(e.State), int64(e.Cause), named, int64(e.Parts), int64(len(e.IDs))} {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, s := range [...]string{e.ID, e.Reference, e.Adapter} {
@@ -153,6 +175,8 @@ func appendString(b []byte, s string) []byte {
 // unpack reads the entry of a record.
 func (a *archive) unpack(p packed, e *Entry) {
 	b := p.entry()
+	*e = Entry{Begun: a.moment(p.begun()), Until: a.moment(int64(binary.LittleEndian.Uint64(b[8:])))}
+	b = b[16:]
 	rest := string(b) // of which all strings are parts
 	number := func() int64 {
 		n, size := binary.Varint(b[len(b)-len(rest):])
@@ -164,7 +188,7 @@ func (a *archive) unpack(p packed, e *Entry) {
 		s, rest = rest[:n], rest[n:]
 		return s
 	}
-	*e = Entry{Begun: a.moment(number()), Until: a.moment(number()), Window: time.Duration(number())}
+	e.Window = time.Duration(number())
 	e.State, e.Cause, e.Named, e.Parts = State(number()), sms.Cause(number()), number() == 1, int(number())
 	if ids := number(); ids > 0 {
 		e.IDs = make([]string, ids)

@@ -8,8 +8,11 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 )
 
-// Remembered is how many messages a Memory remembers, those on their way aside.
-const Remembered = 100_000
+// What a Memory remembers at most, messages on their way aside.
+const (
+	Remembered = 100_000  // messages
+	ringSize   = 20 << 20 // bytes, which those need where a provider's ids are no longer than usual
+)
 
 // Memory is a store in the memory of one process. When it is full it forgets the oldest messages.
 type Memory struct {
@@ -24,7 +27,7 @@ type Memory struct {
 
 // NewMemory makes a store that remembers nothing.
 func NewMemory() *Memory {
-	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), pending: make(map[Key]*Entry), ended: newArchive()}
+	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), pending: make(map[Key]*Entry), ended: newArchive(ringSize)}
 }
 
 // Secret implements Store.

@@ -35,7 +35,6 @@ func (j *Journal) send(m *sms.Message, id string) {
 
 // A day is remembered, and 100,000 messages in at most 40 MB.
 func TestMemoryIsBounded(t *testing.T) {
-	j := openMemory(t)
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -43,6 +42,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
+	j := openMemory(t)
 	slow, _, _ := j.begin(textMessage("slow"))
 	m := textMessage("")
 	for i := range 3 * Remembered {
