@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -20,6 +22,10 @@ type App struct {
 	// JournalRaw is where that is kept: `memory`, the default, `sqlite` or `postgres`.
 	JournalRaw json.RawMessage `json:"journal,omitempty" caddy:"namespace=acrobits_sms.journals inline_key=journal"`
 
+	// KeepMessages is for how long messages themselves are kept in the journal: who sent what to whom, as the app sent it. It
+	// needs a journal that survives a restart. Default: they are not kept.
+	KeepMessages caddy.Duration `json:"keep_messages,omitempty"`
+
 	journal *sharedJournal
 	taken   taken
 }
@@ -32,7 +38,7 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // Provision sets the app up. It opens nothing.
 func (a *App) Provision(ctx caddy.Context) error {
 	if len(a.JournalRaw) == 0 {
-		a.JournalRaw = json.RawMessage(`{"journal": "memory"}`)
+		a.JournalRaw = json.RawMessage(`{"journal": "` + inMemory + `"}`)
 	}
 	guest, err := ctx.LoadModule(a, "JournalRaw")
 	if err != nil {
@@ -42,7 +48,25 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("journal: %T keeps no messages", guest)
 	}
+	if err := a.checkKeep(j.kind()); err != nil {
+		return err
+	}
 	a.journal = takeJournal(&a.taken, j)
+	return nil
+}
+
+// defaultKeep is for how long messages are kept, if they are.
+const defaultKeep = 30 * 24 * time.Hour
+
+var errKeep = errors.New("keep takes messages and perhaps for how long: keep messages, or keep messages 30d")
+
+func (a *App) checkKeep(kind string) error {
+	switch {
+	case a.KeepMessages < 0:
+		return errKeep
+	case a.KeepMessages > 0 && kind == inMemory:
+		return errors.New("keep messages needs a journal that survives a restart: write journal sqlite or journal postgres too")
+	}
 	return nil
 }
 
@@ -61,8 +85,9 @@ func (a *App) Cleanup() error { return a.taken.release() }
 //		journal memory
 //		journal sqlite [<path>]
 //		journal postgres <address>
+//		keep messages [<duration>]
 //	}
-func parseGlobal(d *caddyfile.Dispenser, already any) (any, error) {
+func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 	d.Next() // the option's name
 	if already != nil {
 		return nil, d.Err("acrobits_sms appears twice")
@@ -70,7 +95,7 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (any, error) {
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
-	app := new(App)
+	app, kind := new(App), inMemory
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch word := d.Val(); word {
 		case "journal":
@@ -80,17 +105,42 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (any, error) {
 			if !d.NextArg() {
 				return nil, d.Err("write: journal memory, journal sqlite PATH or journal postgres ADDRESS")
 			}
-			kind := d.Val()
+			kind = d.Val()
 			guest, err := caddyfile.UnmarshalModule(d, "acrobits_sms.journals."+kind)
 			if err != nil {
 				return nil, err
 			}
 			app.JournalRaw = caddyconfig.JSONModuleObject(guest, "journal", kind, nil)
+		case "keep":
+			if app.KeepMessages != 0 {
+				return nil, d.Err("keep appears twice")
+			}
+			if app.KeepMessages, err = parseKeep(d.RemainingArgs()); err != nil {
+				return nil, d.WrapErr(err)
+			}
 		default:
-			return nil, d.Errf("unknown word %q (there is journal)", word)
+			return nil, d.Errf("unknown word %q (there are journal and keep)", word)
 		}
 	}
+	if err := app.checkKeep(kind); err != nil {
+		return nil, d.WrapErr(err)
+	}
 	return httpcaddyfile.App{Name: "acrobits_sms", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// parseKeep reads what follows keep.
+func parseKeep(args []string) (caddy.Duration, error) {
+	if len(args) == 0 || len(args) > 2 || args[0] != "messages" {
+		return 0, errKeep
+	}
+	if len(args) == 1 {
+		return caddy.Duration(defaultKeep), nil
+	}
+	d, err := caddy.ParseDuration(args[1])
+	if err != nil || d <= 0 {
+		return 0, errKeep
+	}
+	return caddy.Duration(d), nil
 }
 
 // Interface guards

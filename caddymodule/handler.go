@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/digest"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
@@ -175,7 +176,7 @@ type Handler struct {
 	traffic   *traffic
 	events    *caddyevents.App
 	ctx       caddy.Context // for events
-	window    time.Duration
+	terms     journal.Terms
 	deliverer *delivery.Deliverer
 	taken     taken // what this handler shares with others
 	phrases   *phrases
@@ -399,9 +400,11 @@ func (h *Handler) provisionJournal(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	h.journal, h.window = app.(*App).journal, defaultWindow
+	shared := app.(*App)
+	h.journal = shared.journal
+	h.terms = journal.Terms{Window: defaultWindow, Keep: time.Duration(shared.KeepMessages)}
 	if h.DuplicateWindow != nil {
-		h.window = time.Duration(*h.DuplicateWindow)
+		h.terms.Window = time.Duration(*h.DuplicateWindow)
 	}
 	return h.checkWindow()
 }

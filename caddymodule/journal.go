@@ -36,6 +36,9 @@ type journals interface {
 	comesLater() bool
 }
 
+// inMemory is the kind of journal that is the default.
+const inMemory = "memory"
+
 // MemoryJournal keeps messages in the memory of Caddy, the last 100,000 of a day at most. They survive a reload, not a restart.
 type MemoryJournal struct{}
 
@@ -52,8 +55,8 @@ func (*MemoryJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return none(d)
 }
 
-func (*MemoryJournal) kind() string                 { return "memory" }
-func (*MemoryJournal) address() string              { return "memory" }
+func (*MemoryJournal) kind() string                 { return inMemory }
+func (*MemoryJournal) address() string              { return inMemory }
 func (*MemoryJournal) open() (journal.Store, error) { return journal.NewMemory(), nil }
 func (*MemoryJournal) comesLater() bool             { return false }
 

@@ -363,7 +363,7 @@ func (x *exchange) claim() (receipt sms.Receipt, err error) {
 	if x.held, err = x.journal.hold(); err != nil {
 		return receipt, err
 	}
-	x.turn, receipt, err = x.held.Begin(x.r.Context(), x.deliverer.End(&x.message), &x.message, x.window)
+	x.turn, receipt, err = x.held.Begin(x.r.Context(), x.deliverer.End(&x.message), &x.message, x.terms)
 	return receipt, err
 }
 

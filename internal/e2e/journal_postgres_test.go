@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"database/sql"
 	"fmt"
 	"strconv"
 	"strings"
@@ -76,14 +77,9 @@ func TestJournalInPostgreSQL(t *testing.T) {
 			t.Fatal(err)
 		}
 		at := address + "&search_path=" + schema
-		own := open(t, "postgres", at)
 		return journaltest.Place{
 			Open: func() (journal.Store, error) { return journalpostgres.Open(at) },
-			Exec: func(statement string) {
-				if _, err := own.Exec(statement); err != nil {
-					t.Error(err)
-				}
-			},
+			DB:   func() *sql.DB { return open(t, "postgres", at) },
 		}
 	})
 }

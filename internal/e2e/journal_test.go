@@ -425,6 +425,58 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// No text and no number stands in a journal, unless messages are to be kept.
+func TestKeepMessages(t *testing.T) {
+	p := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(201)
+		_, _ = io.WriteString(w, `{"sid":"SM1"}`)
+	}))
+	t.Cleanup(p.Close)
+	path := filepath.Join(t.TempDir(), "sms.db")
+	for _, keep := range []bool{false, true} {
+		address := freeAddress(t)
+		config := journaled("sqlite "+path, "off", address, p.URL)
+		if keep {
+			config = strings.Replace(config, "journal sqlite", "keep messages 90d\n\t\tjournal sqlite", 1)
+		}
+		s := start(t, write(t, "Caddyfile", config), address, "TOKEN=x")
+		if status := newTapper(t, address).tap(fmt.Sprint("a private text, ", keep)); status != 200 {
+			t.Errorf("%d\n%s", status, s.out)
+		}
+		if files, _ := filepath.Glob(path + "*"); !keep {
+			for _, file := range files {
+				content, err := os.ReadFile(file)
+				if err != nil || len(files) < 2 {
+					t.Errorf("%v: %v", files, err)
+				}
+				for _, private := range []string{"private text", "5551234", "5550001", "johndow"} {
+					if strings.Contains(string(content), private) {
+						t.Errorf("%s holds %s", file, private)
+					}
+				}
+			}
+		}
+		s.stop()
+	}
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var count int
+	var message [7]string
+	if err := db.QueryRow("SELECT count(*), username, sender, recipient, body, disposition, state, until - begun FROM acrobits_sms_messages").
+		Scan(&count, &message[0], &message[1], &message[2], &message[3], &message[4], &message[5], &message[6]); err != nil {
+		t.Fatal(err)
+	}
+	const days = "7776000000" // 90, in milliseconds
+	want := [7]string{"johndow", "+15550001111", "+15551231234", "a private text, true", "a private text, true:display", "2", days}
+	if count != 1 || message != want {
+		t.Errorf("%d kept: %q, want %q", count, message, want)
+	}
+}
+
 // expire ends all leases in a journal.
 func expire(t testing.TB, path string) {
 	t.Helper()

@@ -47,6 +47,22 @@ type Entry struct {
 	Named bool
 	// Cause is why it was not accepted.
 	Cause sms.Cause
+	// Kept is written beside the entry, where a store has room for it, and never read with it; nil if there is nothing to keep.
+	Kept *Kept
+}
+
+// Kept is what is kept of a message itself, longer than its entry: as the app sent it, for those whom its user asks.
+type Kept struct {
+	*sms.Message
+	// ID is that of the entry that it belongs to.
+	ID string
+	// Until is when it is forgotten.
+	Until time.Time
+}
+
+// Gone reports whether the message of an entry is not to be kept, since it certainly did not go out.
+func (k *Kept) Gone(e *Entry) bool {
+	return e.State == None || e.ID != k.ID || e.State == Refused && len(e.IDs) == 0
 }
 
 // Partial reports whether some parts went out, and it is certain that the others did not.
@@ -122,7 +138,10 @@ func (b beginning) Apply(e *Entry, now time.Time) bool {
 		*e = Entry{ID: t.message.ID, Reference: e.Reference}
 	case partial:
 	}
-	e.State, e.Owner, e.Begun, e.Named, e.Window = Pending, t.owner, now, t.message.Disposition.ID != "", t.window
+	e.State, e.Owner, e.Begun, e.Named, e.Window = Pending, t.owner, now, t.message.Disposition.ID != "", t.terms.Window
+	if t.terms.Keep > 0 {
+		e.Kept = &Kept{Message: t.message, ID: e.ID, Until: now.Add(t.terms.Keep)}
+	}
 	t.entry = *e
 	return true
 }
@@ -169,7 +188,7 @@ func (r recording) Apply(e *Entry, now time.Time) bool {
 	if e.ID != t.entry.ID { // another message with the same text has taken its place
 		return false
 	}
-	e.Adapter, e.Cause, e.Parts, e.IDs = t.entry.Adapter, t.entry.Cause, t.entry.Parts, t.entry.IDs
+	e.Adapter, e.Cause, e.Parts, e.IDs, e.Kept = t.entry.Adapter, t.entry.Cause, t.entry.Parts, t.entry.IDs, t.entry.Kept
 	if t.entry.State != Pending {
 		e.end(t.entry.State, now)
 	}
@@ -195,5 +214,6 @@ func (a abandoning) Apply(e *Entry, _ time.Time) bool {
 		return false
 	}
 	*e = a.before
+	e.Kept = a.entry.Kept
 	return true
 }

@@ -136,7 +136,7 @@ type Turn struct {
 	*Journal
 	key     Key
 	message *sms.Message
-	window  time.Duration
+	terms   Terms
 
 	mine      bool // this turn sends the message
 	found     finding
@@ -151,12 +151,20 @@ type Turn struct {
 	done      chan struct{} // made by the first who waits
 }
 
+// Terms are what the configuration says of the messages of a site.
+type Terms struct {
+	// Window is for how long repeats of a message are recognised that the app gave no id, if the first answer may not have
+	// reached the phone.
+	Window time.Duration
+	// Keep is for how long messages themselves are kept, 0 if they are not.
+	Keep time.Duration
+}
+
 // Begin claims a message. If the turn is Mine, the message is to be sent and End has to be called; its ID and reference are then
 // those of the first time that it came. If not, it came before and the receipt says what became of it. A message that is just
-// being sent is waited for until the context ends, or the deadline. Repeats of messages that the app gave no id are
-// recognised within the window, if the first answer may not have reached the phone. Nothing may be sent after an error.
-func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message, window time.Duration) (*Turn, sms.Receipt, error) {
-	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, window: window}
+// being sent is waited for until the context ends, or the deadline. Nothing may be sent after an error.
+func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message, terms Terms) (*Turn, sms.Receipt, error) {
+	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, terms: terms}
 	j.mu.Lock()
 	for {
 		first := j.flight[t.key]

@@ -53,7 +53,7 @@ func textMessage(app string) *sms.Message {
 }
 
 func (j *Journal) begin(m *sms.Message) (*Turn, sms.Receipt, error) {
-	return j.Begin(context.Background(), time.Now().Add(20*time.Second), m, 30*time.Second)
+	return j.Begin(context.Background(), time.Now().Add(20*time.Second), m, Terms{Window: 30 * time.Second})
 }
 
 var (

@@ -189,7 +189,7 @@ func (p *process) kill() {
 func (w *world) tap(x *text, p *process) {
 	m := w.message(x)
 	go func() {
-		turn, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, w.window)
+		turn, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, Terms{Window: w.window})
 		w.judging.Lock()
 		defer w.judging.Unlock()
 		switch {
@@ -418,7 +418,7 @@ func TestWorld(t *testing.T) {
 			}
 			time.Sleep(Retention + time.Minute)
 			for _, x := range w.texts {
-				turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), w.window)
+				turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Terms{Window: w.window})
 				if err != nil || !turn.Mine() {
 					w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
 				}

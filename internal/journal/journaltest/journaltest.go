@@ -3,8 +3,10 @@ package journaltest
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,8 +26,8 @@ import (
 type Place struct {
 	// Open opens them once more, as another process does.
 	Open func() (journal.Store, error)
-	// Exec executes a statement on the tables. It is nil if there are none: what is there ends with its only store then.
-	Exec func(statement string)
+	// DB opens the tables as another program does. It is nil if there are none: what is there ends with its only store then.
+	DB func() *sql.DB
 }
 
 // Run tries the stores of places that are empty.
@@ -36,9 +38,9 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 	shared := map[string]func(*testing.T, *suite){
 		"Lease": lease, "Lost": lost, "Lost once": lostOnce, "Leave": leave, "Retention": retention, "Kept": kept,
 		"Counts are shared": countsAreShared, "Opened by many": openedByMany,
-		"Newer": newer, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
+		"Newer": newer, "Older": older, "Messages": messages, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
 	}
-	tables := place(t).Exec != nil
+	tables := place(t).DB != nil
 	for name, f := range all {
 		t.Run(name, func(t *testing.T) { f(t, &suite{t, place(t)}) })
 	}
@@ -68,10 +70,51 @@ func (s *suite) store() journal.Store {
 // both are two stores if entries can be shared, or one twice.
 func (s *suite) both() [2]journal.Store {
 	first := s.store()
-	if s.Exec == nil {
+	if s.DB == nil {
 		return [2]journal.Store{first, first}
 	}
 	return [2]journal.Store{first, s.store()}
+}
+
+// exec executes a statement on the tables.
+func (s *suite) exec(statement string) {
+	s.Helper()
+	db := s.DB()
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		s.Error(err)
+	}
+}
+
+// rows are what a query returns, the values of each joined by bars.
+func (s *suite) rows(query string) (list []string) {
+	s.Helper()
+	db := s.DB()
+	defer db.Close()
+	rows, err := db.Query(query)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer rows.Close()
+	names, _ := rows.Columns()
+	values, into := make([]sql.NullString, len(names)), make([]any, len(names))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			s.Fatal(err)
+		}
+		var texts []string
+		for _, v := range values {
+			texts = append(texts, v.String)
+		}
+		list = append(list, strings.Join(texts, "|"))
+	}
+	if err := rows.Err(); err != nil {
+		s.Fatal(err)
+	}
+	return list
 }
 
 // change is what a function does to an entry.
@@ -129,7 +172,7 @@ func (s *suite) same(got, want any) {
 
 // expire ends a lease as time does.
 func (s *suite) expire(owner string) {
-	s.Exec("UPDATE acrobits_sms_leases SET until = until - " + fmt.Sprint(journal.Lease.Milliseconds()) + " WHERE owner = '" + owner + "'")
+	s.exec("UPDATE acrobits_sms_leases SET until = until - " + fmt.Sprint(journal.Lease.Milliseconds()) + " WHERE owner = '" + owner + "'")
 }
 
 func key(n int) (k journal.Key) {
@@ -162,7 +205,7 @@ func entry(t *testing.T, s *suite) {
 	s.same(want, func() journal.Entry { e := full(); e.Begun, e.Until = want.Begun, want.Until; return e }())
 	s.same(s.read(store, key(2)), journal.Entry{})
 	s.size(store, 1)
-	if s.Exec != nil {
+	if s.DB != nil {
 		s.same(s.read(s.store(), key(1)), want)
 	}
 	want.Until, want.IDs, want.Cause, want.State, want.Named = time.Time{}, nil, sms.NoCause, journal.Accepted, false
@@ -529,7 +572,7 @@ func openedByMany(t *testing.T, s *suite) {
 // Tables of a newer version are left alone.
 func newer(t *testing.T, s *suite) {
 	s.store()
-	s.Exec("UPDATE acrobits_sms_version SET version = 99")
+	s.exec("UPDATE acrobits_sms_version SET version = 99")
 	store, err := s.Open()
 	if err == nil {
 		t.Error("opened", store.Close())
@@ -538,11 +581,30 @@ func newer(t *testing.T, s *suite) {
 	t.Log(err)
 }
 
+// Tables of an older version are brought to this one, and what is in them stays.
+func older(t *testing.T, s *suite) {
+	store, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, want := *store.Secret(), full()
+	s.put(store, key(1), want)
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	s.exec("DROP TABLE acrobits_sms_messages")
+	s.exec("UPDATE acrobits_sms_version SET version = 1")
+	store = s.store()
+	s.same(s.read(store, key(1)), want)
+	s.same(*store.Secret(), secret)
+	s.same(s.rows("SELECT id FROM acrobits_sms_messages"), []string(nil))
+}
+
 // A row that cannot be read harms nobody but the message that it is of.
 func damaged(t *testing.T, s *suite) {
 	store := s.store()
 	s.put(store, key(1), full())
-	s.Exec("UPDATE acrobits_sms_entries SET state = 77")
+	s.exec("UPDATE acrobits_sms_entries SET state = 77")
 	var all sync.WaitGroup
 	for n := range 64 {
 		all.Go(func() {
@@ -615,12 +677,65 @@ func message(id string) *sms.Message {
 // begin begins a message, or waits for what becomes of it.
 func (s *suite) begin(j *journal.Journal, m *sms.Message) (*journal.Turn, sms.Receipt) {
 	s.Helper()
-	turn, r, err := j.Begin(context.Background(), time.Now().Add(journal.Patience), m, time.Minute)
+	turn, r, err := j.Begin(context.Background(), time.Now().Add(journal.Patience), m, journal.Terms{Window: time.Minute, Keep: 48 * time.Hour})
 	if err != nil {
 		s.Error(err)
 		return new(journal.Turn), r
 	}
 	return turn, r
+}
+
+// Messages are kept as they came, from before they are sent, unless they certainly did not go out; and longer than entries.
+func messages(t *testing.T, s *suite) {
+	j, store := s.process(func(e journal.Entry) { t.Errorf("lost: %v", e) })
+	kept := func(want ...string) {
+		t.Helper()
+		s.same(s.rows("SELECT id, state, adapter, parts, ids FROM acrobits_sms_messages ORDER BY id"), want)
+	}
+	begin := func(id string) *journal.Turn {
+		t.Helper()
+		m := message(id)
+		m.Disposition.ID = "app-" + id
+		turn, _ := s.begin(j, m)
+		if !turn.Mine() {
+			t.Fatalf("%s is a repeat", id)
+		}
+		return turn
+	}
+
+	m := message("1")
+	m.From, m.InstallID, m.ContentType, m.Smart = sms.Number{Value: "+15550001111", Kind: sms.Phone}, "phone\x00", "text/plain", true
+	m.Disposition = sms.Disposition{ID: "app-1", Wishes: []string{"positive-delivery", "display"}}
+	m.Body = sms.Hide("Grüße\n'\";\x00😀")
+	turn, _ := s.begin(j, m)
+	s.same(s.rows("SELECT reference, username, installid, sender, recipient, body, content_type, disposition, smart, state FROM acrobits_sms_messages"),
+		[]string{"ref-1|johndow|phone\uFFFD|+15550001111|+15551231234|Grüße\n'\";\uFFFD😀|text/plain|app-1:positive-delivery,display|1|1"})
+	turn.Part("twilio", "SM1", 1)
+	turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1})
+
+	begin("2").End(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "twilio"})
+	begin("3").Abandon(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited)})
+	begin("4").End(sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Adapter: "twilio"})
+	partly := begin("5")
+	partly.Part("twilio", "SM5", 2)
+	partly.End(sms.Receipt{Refusal: sms.PartlySent(1, 2), Adapter: "twilio", Parts: 2, Resumable: true})
+	unkept := message("6")
+	unkept.Disposition.ID = "app-6"
+	if turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), unkept, journal.Terms{}); err != nil || !turn.Mine() {
+		t.Error(err)
+	}
+	begin("7")
+	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`, "7|1||0|null")
+
+	s.exec("UPDATE acrobits_sms_leases SET until = 1")
+	s.tend(store, "other")
+	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`, "7|4||0|null")
+	s.exec("UPDATE acrobits_sms_entries SET begun = 1, until = 1")
+	s.tend(store, "other")
+	s.size(store, 0)
+	s.exec("UPDATE acrobits_sms_messages SET until = 1 WHERE id <> '4'")
+	s.tend(store, "other")
+	kept("4|4|twilio|0|null")
 }
 
 // A message that one process sends is waited for in another, and told there, also after the end of all.
@@ -675,7 +790,7 @@ func lostWithItsProcess(t *testing.T, s *suite) {
 	if turn, _ := s.begin(dead, message("1")); !turn.Mine() {
 		t.Fatal("nobody sends it")
 	}
-	s.Exec("UPDATE acrobits_sms_leases SET until = 1")
+	s.exec("UPDATE acrobits_sms_leases SET until = 1")
 	var lost []string
 	alive, _ := s.process(func(e journal.Entry) { lost = append(lost, e.ID) })
 	turn, r := s.begin(alive, message("2"))

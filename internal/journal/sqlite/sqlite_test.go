@@ -30,13 +30,7 @@ func TestStore(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "journal ü.db")
 		return journaltest.Place{
 			Open: func() (journal.Store, error) { return Open(path) },
-			Exec: func(statement string) {
-				db := other(t, path)
-				defer db.Close()
-				if _, err := db.Exec(statement); err != nil {
-					t.Error(err)
-				}
-			},
+			DB:   func() *sql.DB { return other(t, path) },
 		}
 	})
 }

@@ -31,6 +31,15 @@ var migrations = [][]string{
 		"CREATE INDEX acrobits_sms_entries_begun ON acrobits_sms_entries (begun)",
 		"CREATE INDEX acrobits_sms_entries_pending ON acrobits_sms_entries (owner) WHERE state = 1",
 	},
+	{
+		`CREATE TABLE acrobits_sms_messages (
+			id TEXT PRIMARY KEY, reference TEXT NOT NULL, username TEXT NOT NULL, installid TEXT NOT NULL, sender TEXT NOT NULL,
+			recipient TEXT NOT NULL, body TEXT NOT NULL, content_type TEXT NOT NULL, disposition TEXT NOT NULL, smart INTEGER NOT NULL,
+			begun BIGINT NOT NULL, until BIGINT NOT NULL, state INTEGER NOT NULL, adapter TEXT NOT NULL, parts INTEGER NOT NULL, ids TEXT NOT NULL
+		)`,
+		"CREATE INDEX acrobits_sms_messages_username ON acrobits_sms_messages (username, begun)",
+		"CREATE INDEX acrobits_sms_messages_until ON acrobits_sms_messages (until)",
+	},
 }
 
 // errNewer has no remedy here: what a newer program has written must not be guessed.

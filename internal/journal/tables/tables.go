@@ -57,6 +57,7 @@ type Tables struct {
 	dialect                                                           Dialect
 	find, read, keep, remove, size, lost, renew, ended, forget, leave string
 	counted, count, uncount                                           string
+	message, losing, gone, outdated                                   string
 }
 
 // columns are those of an entry, but for its owner.
@@ -90,6 +91,13 @@ func New(d Dialect) *Tables {
 	t.counted = t.write("SELECT filled, since, till, amount FROM acrobits_sms_counts WHERE key = ?")
 	t.count = t.write("INSERT INTO acrobits_sms_counts (key, filled, since, till, amount) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET " +
 		"filled = excluded.filled, since = excluded.since, till = excluded.till, amount = excluded.amount")
+	t.message = t.write("INSERT INTO acrobits_sms_messages (id, reference, username, installid, sender, recipient, body, content_type, " +
+		"disposition, smart, begun, until, state, adapter, parts, ids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
+		"ON CONFLICT (id) DO UPDATE SET state = excluded.state, adapter = excluded.adapter, parts = excluded.parts, ids = excluded.ids")
+	t.losing = t.write("UPDATE acrobits_sms_messages SET state = ? WHERE id = ?")
+	t.gone = t.write("DELETE FROM acrobits_sms_messages WHERE id = ?")
+	t.outdated = t.write("DELETE FROM acrobits_sms_messages WHERE id IN (SELECT id FROM acrobits_sms_messages WHERE until <= ? LIMIT " +
+		strconv.Itoa(Batch) + ")")
 	t.uncount = t.write("DELETE FROM acrobits_sms_counts WHERE filled <= ? AND till <= ?")
 	return t
 }
@@ -110,12 +118,15 @@ func (t *Tables) Update(ctx context.Context, q Querier, key journal.Key, now tim
 	case !change.Apply(&e, now):
 		return nil
 	case e.State == journal.None:
-		_, err = q.ExecContext(ctx, t.remove, key[:])
-		return err
+		if _, err = q.ExecContext(ctx, t.remove, key[:]); err != nil {
+			return err
+		}
+		return t.putMessage(ctx, q, &e, "")
 	}
 	return t.put(ctx, q, key, &e)
 }
 
+// put writes an entry, and the message that is kept beside it.
 func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal.Entry) error {
 	ids, err := json.Marshal(e.IDs)
 	if err != nil {
@@ -123,8 +134,34 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 	}
 	_, err = q.ExecContext(ctx, t.keep, e.ID, e.Reference, int(e.State), number(e.Named), e.Window.Milliseconds(), milliseconds(e.Begun),
 		milliseconds(e.Until), e.Adapter, e.Cause.String(), e.Parts, string(ids), key[:], e.Owner)
+	if err != nil {
+		return err
+	}
+	return t.putMessage(ctx, q, e, string(ids))
+}
+
+func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, ids string) (err error) {
+	switch k := e.Kept; {
+	case k == nil && e.State == journal.Unknown: // perhaps lost with a process that kept it
+		_, err = q.ExecContext(ctx, t.losing, int(e.State), e.ID)
+	case k == nil:
+	case k.Gone(e):
+		_, err = q.ExecContext(ctx, t.gone, k.ID)
+	default:
+		disposition := k.Disposition.ID
+		if len(k.Disposition.Wishes) > 0 {
+			disposition += ":" + strings.Join(k.Disposition.Wishes, ",")
+		}
+		_, err = q.ExecContext(ctx, t.message, k.ID, plain(e.Reference), plain(k.User), plain(k.InstallID), plain(k.From.Value), plain(k.To.Value),
+			plain(k.Body.Reveal()), plain(k.ContentType), plain(disposition), number(k.Smart), milliseconds(e.Begun), milliseconds(k.Until),
+			int(e.State), e.Adapter, e.Parts, ids)
+	}
 	return err
 }
+
+// plain is a text that every database can keep: PostgreSQL has no NUL.
+// https://www.postgresql.org/docs/current/datatype-character.html
+func plain(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
 
 // Count takes a claim from the counts of its rules. Nobody else may count for the same payer before the transaction ends.
 func (t *Tables) Count(ctx context.Context, q Querier, secret *keyed.Key, now time.Time, claim *limit.Claim) error {
@@ -190,10 +227,13 @@ func (t *Tables) Tend(ctx context.Context, q Querier, owner string, now time.Tim
 // Batch is how many entries are forgotten in one transaction.
 const Batch = 1000
 
-// Forget forgets a batch of what is too old, and says how many that were.
+// Forget forgets a batch of what is too old, and says how many entries that were.
 func (t *Tables) Forget(ctx context.Context, q Querier, now time.Time) (int64, error) {
 	begun, until := now.Add(-journal.Retention).UnixMilli(), now.UnixMilli()
 	if _, err := q.ExecContext(ctx, t.uncount, now.UnixNano(), now.UnixNano()); err != nil { // what would be 0 again
+		return 0, err
+	}
+	if _, err := q.ExecContext(ctx, t.outdated, until); err != nil {
 		return 0, err
 	}
 	result, err := q.ExecContext(ctx, t.forget, begun, until, begun, until)
