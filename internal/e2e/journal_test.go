@@ -388,13 +388,26 @@ func TestJournalOfOthers(t *testing.T) {
 	}
 }
 
-// A message that was on its way when its process was killed is reported by the next one when its lease has ended, and is not sent
-// again.
+// A message that was on its way when its process ended, killed or stopped at the end of the grace period, is reported by the next
+// one when its lease has ended, and is not sent again.
 func TestLost(t *testing.T) {
+	for name, end := range map[string]func(*server){
+		"killed": func(s *server) {
+			_ = s.cmd.Process.Kill()
+			<-s.done
+		},
+		"stopped": (*server).stop,
+	} {
+		t.Run(name, func(t *testing.T) { lose(t, end) })
+	}
+}
+
+func lose(t *testing.T, end func(*server)) {
 	p, address, admin := newCounter(t), freeAddress(t), freeAddress(t)
 	p.slow = 1900 * time.Millisecond
 	path := filepath.Join(t.TempDir(), "sms.db")
-	file := write(t, "Caddyfile", journaled("sqlite "+path, admin, address, p.URL))
+	config := strings.Replace(journaled("sqlite "+path, admin, address, p.URL), "grace_period 10s", "grace_period 100ms", 1)
+	file := write(t, "Caddyfile", config)
 	s := start(t, file, address, "TOKEN=x")
 	k, loaded := newTapper(t, address), make(chan struct{})
 	go func() {
@@ -404,8 +417,7 @@ func TestLost(t *testing.T) {
 	if !eventually(func() bool { return strings.Contains(status(t, admin), `"running":1`) }) {
 		t.Fatal("no request to the provider")
 	}
-	_ = s.cmd.Process.Kill()
-	<-s.done
+	end(s)
 	<-loaded
 	s = start(t, file, address, "TOKEN=x")
 	if told := k.tap("lost"); told != 504 {
