@@ -69,7 +69,8 @@ type Decoder struct {
 // Decode reads a request. The Request is never nil and tells the form of the reply even when there is an error, which
 // is always a *sms.Refusal.
 func (d *Decoder) Decode(r *http.Request) (*Request, error) {
-	req := &Request{Form: formOf(r), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
+	claimed := mediaType(r.Header.Get("Content-Type"))
+	req := &Request{Form: formOf(r.Header.Get("Accept"), claimed), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
 	header := values{names: d.Names}
 	req.SecretInHeader = readHeader(r.Header, &header)
 	if auth := r.Header["Authorization"]; len(auth) == 1 && digest.IsAnswer(auth[0]) {
@@ -93,10 +94,10 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 			return req, sms.Refuse(sms.NotFound)
 		}
 	}
-	if err := d.readBody(r, req, &body); err != nil {
+	if err := d.readBody(r, claimed, req, &body); err != nil {
 		return req, err
 	}
-	if claimed := mediaType(r.Header.Get("Content-Type")); strings.HasPrefix(claimed, appPrefix) {
+	if strings.HasPrefix(claimed, appPrefix) {
 		header.add(roleNames[roleContentType], claimed) // a document that is not wrapped into parameters
 	}
 	return req, req.fill(&query, &body, &path, &header)
@@ -108,11 +109,10 @@ func (d *Decoder) tooLarge() error {
 
 // readBody reads the body by what it is rather than by what it claims to be: the operator of an app has to set the
 // Content-Type by hand.
-func (d *Decoder) readBody(r *http.Request, req *Request, into *values) error {
+func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, into *values) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
-	claimed := mediaType(r.Header.Get("Content-Type"))
 	if strings.HasPrefix(claimed, "multipart/") {
 		return sms.RefuseAs(sms.UnsupportedContent, sms.UnsupportedRequest, "type", claimed)
 	}

@@ -39,10 +39,10 @@ func ParseForm(name string) (Form, bool) {
 	return formByRequest, false
 }
 
-// formOf is the form that Accept asks for, JSON for a request that says it is JSON, or none.
-func formOf(r *http.Request) Form {
+// formOf is the form that Accept asks for, JSON for a request that claims to be JSON, or none.
+func formOf(accept, claimed string) Form {
 	xmlWanted, jsonWanted := 0.0, 0.0 // by how much
-	if accept := r.Header.Get("Accept"); accept != "" && accept != "*/*" {
+	if accept != "" && accept != "*/*" {
 		for part := range strings.SplitSeq(accept, ",") {
 			t, params, err := mime.ParseMediaType(part)
 			q := 1.0
@@ -64,7 +64,7 @@ func formOf(r *http.Request) Form {
 	case xmlWanted > jsonWanted:
 		return XML
 	}
-	if isJSON(mediaType(r.Header.Get("Content-Type"))) {
+	if isJSON(claimed) {
 		return JSON
 	}
 	return formByRequest
