@@ -10,16 +10,16 @@ import (
 // archive keeps entries that have ended, packed one after the other in a ring of bytes: what is new takes the place of what is
 // oldest. There is nothing in it that the garbage collector has to look through.
 type archive struct {
-	at     map[Key]int // where the record of a key begins
+	at     map[Key]int64 // where the record of a key begins
 	ring   []byte
-	begin  int // of the oldest record, counted from the first byte ever written
-	end    int // of the newest
+	begin  int64 // of the oldest record, counted from the first byte ever written
+	end    int64 // of the newest
 	record []byte
 	born   time.Time
 }
 
 func newArchive(size int) archive {
-	return archive{at: make(map[Key]int), ring: make([]byte, size), born: time.Now()}
+	return archive{at: make(map[Key]int64), ring: make([]byte, size), born: time.Now()}
 }
 
 // get reads the entry of a key.
@@ -43,17 +43,17 @@ func (a *archive) put(key Key, e *Entry) {
 		a.remove(key)
 		return
 	}
-	if left := len(a.ring) - a.end%len(a.ring); left < size { // the rest of this round stays empty
+	if left := len(a.ring) - a.place(a.end); left < size { // the rest of this round stays empty
 		a.makeRoom(left)
 		if left >= lengthSize {
-			binary.LittleEndian.PutUint32(a.ring[a.end%len(a.ring):], 0)
+			binary.LittleEndian.PutUint32(a.ring[a.place(a.end):], 0)
 		}
-		a.end += left
+		a.end += int64(left)
 	}
 	a.makeRoom(size)
-	copy(a.ring[a.end%len(a.ring):], a.record)
+	copy(a.ring[a.place(a.end):], a.record)
 	a.at[key] = a.end
-	a.end += size
+	a.end += int64(size)
 }
 
 // remove forgets the entry of a key.
@@ -61,7 +61,7 @@ func (a *archive) remove(key Key) { delete(a.at, key) }
 
 // makeRoom drops the oldest entries until there is room for so many bytes.
 func (a *archive) makeRoom(size int) {
-	for a.end+size-a.begin > len(a.ring) {
+	for int(a.end-a.begin)+size > len(a.ring) {
 		a.drop()
 	}
 }
@@ -70,7 +70,7 @@ func (a *archive) makeRoom(size int) {
 func (a *archive) forget(most int, before time.Time) {
 	for a.begin < a.end {
 		r := a.recordAt(a.begin)
-		if r != nil && a.isAt(r.key(), a.begin) && len(a.at) <= most && !a.moment(r.begun()).Before(before) {
+		if r != nil && len(a.at) <= most && !a.moment(r.begun()).Before(before) {
 			return
 		}
 		a.drop()
@@ -81,24 +81,27 @@ func (a *archive) forget(most int, before time.Time) {
 func (a *archive) drop() {
 	r := a.recordAt(a.begin)
 	if r == nil {
-		a.begin += len(a.ring) - a.begin%len(a.ring)
+		a.begin += int64(len(a.ring) - a.place(a.begin))
 		return
 	}
 	if key := r.key(); a.isAt(key, a.begin) {
 		a.remove(key)
 	}
-	a.begin += len(r)
+	a.begin += int64(len(r))
 }
 
+// place is where in the ring a byte stands.
+func (a *archive) place(at int64) int { return int(at % int64(len(a.ring))) }
+
 // isAt reports whether the record of a key is there, and no other has taken its place.
-func (a *archive) isAt(key Key, at int) bool {
+func (a *archive) isAt(key Key, at int64) bool {
 	is, ok := a.at[key]
 	return ok && is == at
 }
 
 // recordAt is the record that begins there, nil if the rest of the round is empty.
-func (a *archive) recordAt(at int) packed {
-	rest := a.ring[at%len(a.ring):]
+func (a *archive) recordAt(at int64) packed {
+	rest := a.ring[a.place(at):]
 	if len(rest) < lengthSize {
 		return nil
 	}
@@ -107,16 +110,6 @@ func (a *archive) recordAt(at int) packed {
 		return nil
 	}
 	return rest[:size]
-}
-
-// all yields each entry. It is another one only until the next.
-func (a *archive) all(yield func(*Entry) bool) {
-	var e Entry
-	for key := range a.at {
-		if a.get(key, &e); !yield(&e) {
-			return
-		}
-	}
 }
 
 // packed is a record: its length in 4 bytes, the key, and the entry, which begins with the time when it was begun.

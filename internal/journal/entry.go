@@ -62,7 +62,7 @@ type Kept struct {
 
 // Gone reports whether the message of an entry is not to be kept, since it certainly did not go out.
 func (k *Kept) Gone(e *Entry) bool {
-	return e.State == None || e.ID != k.ID || e.State == Refused && len(e.IDs) == 0
+	return e.ID != k.ID || e.State == Refused && len(e.IDs) == 0
 }
 
 // Partial reports whether some parts went out, and it is certain that the others did not.

@@ -224,15 +224,17 @@ func (t *Turn) reference() string {
 func (t *Turn) claim(ctx context.Context, deadline time.Time, fresh bool) (*Turn, sms.Receipt, error) {
 	if !fresh { // others may take the messages of this process for lost
 		if err := t.tend(); err != nil {
-			return nil, sms.Receipt{}, t.fail(err)
+			t.leave(notWritten)
+			return nil, sms.Receipt{}, errors.Join(ErrAway, err)
 		}
 	}
 	for {
-		if err := t.store.Update(t.key, false, beginning{t}); err != nil {
-			return nil, sms.Receipt{}, t.fail(err)
-		}
-		if t.lost {
+		err := t.store.Update(t.key, false, beginning{t})
+		if t.lost { // perhaps kept, whatever the store says
 			t.Journal.lost(t.entry)
+		}
+		if err != nil {
+			return nil, sms.Receipt{}, t.fail(err)
 		}
 		t.mu.Lock()
 		t.message.Reference = t.entry.Reference
@@ -259,9 +261,11 @@ func (t *Turn) claim(ctx context.Context, deadline time.Time, fresh bool) (*Turn
 	}
 }
 
+var notWritten = sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway)}
+
 // fail ends a turn that could not be begun. Perhaps the store has kept the claim and only could not say so.
 func (t *Turn) fail(err error) error {
-	t.postpone(abandoning{t}, sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway)})
+	t.postpone(abandoning{t}, notWritten)
 	return errors.Join(ErrAway, err)
 }
 

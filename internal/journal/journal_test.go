@@ -194,6 +194,50 @@ func TestOtherProcess(t *testing.T) {
 	})
 }
 
+// What a claim finds to be lost is told, even if the store keeps that and cannot say so.
+func TestLostOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		one, two := l.open(t, s), l.open(t, s)
+		_, _, _ = one.begin(textMessage("1"))
+		close(one.end) // as if it were killed
+		s.leases[one.owner] = time.Now()
+		s.be(mute)
+		if _, _, err := two.begin(textMessage("1")); !errors.Is(err, ErrAway) {
+			t.Error(err)
+		}
+		s.be(here)
+		time.Sleep(2 * Lease)
+		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Mine() || r.Cause() != sms.Unknown {
+			t.Errorf("%v, %v", r.Cause(), err)
+		}
+		if len(l.lost) != 1 {
+			t.Errorf("lost: %v", l.lost)
+		}
+		two.Release()
+	})
+}
+
+// Messages that are refused while the store is away take no memory, once it is known to be away.
+func TestAwayIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		j := l.open(t, s)
+		s.be(gone)
+		time.Sleep(3 * Renewal)
+		for i := range 100 {
+			if _, _, err := j.begin(textMessage(fmt.Sprint(i))); !errors.Is(err, ErrAway) {
+				t.Error(err)
+			}
+		}
+		if _, onTheirWay, _ := j.Size(); onTheirWay != 0 {
+			t.Errorf("%d are on their way", onTheirWay)
+		}
+		s.be(here)
+		j.Release()
+	})
+}
+
 // The last who holds a journal closes it.
 func TestRelease(t *testing.T) {
 	s, l := newShelf(), new(told)

@@ -79,9 +79,10 @@ func (m *Memory) Find(reference string) (found []Entry, err error) {
 			found = append(found, *e)
 		}
 	}
-	for e := range m.ended.all {
-		if e.Reference == reference {
-			found = append(found, *e)
+	var e Entry
+	for key := range m.ended.at {
+		if m.ended.get(key, &e); e.Reference == reference {
+			found = append(found, e)
 		}
 	}
 	return found, nil

@@ -33,7 +33,7 @@ func (j *Journal) send(m *sms.Message, id string) {
 	}
 }
 
-// A day is remembered, and 100,000 messages in at most 40 MB.
+// A day is remembered, and 100,000 messages in at most 30 MB.
 func TestMemoryIsBounded(t *testing.T) {
 	heap := func() uint64 {
 		var m runtime.MemStats
@@ -52,7 +52,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	size := heap() - before
 	t.Logf("%d messages in %.1f MB", Remembered, float64(size)/1e6)
-	if size > 40_000_000 {
+	if size > 30_000_000 {
 		t.Errorf("%d bytes", size)
 	}
 	slow.End(accepted)

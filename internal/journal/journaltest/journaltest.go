@@ -719,17 +719,25 @@ func messages(t *testing.T, s *suite) {
 	partly := begin("5")
 	partly.Part("twilio", "SM5", 2)
 	partly.End(sms.Receipt{Refusal: sms.PartlySent(1, 2), Adapter: "twilio", Parts: 2, Resumable: true})
+	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`)
 	unkept := message("6")
 	unkept.Disposition.ID = "app-6"
 	if turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), unkept, journal.Terms{}); err != nil || !turn.Mine() {
 		t.Error(err)
 	}
 	begin("7")
-	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`, "7|1||0|null")
+	unkept.Disposition.ID = "app-5" // the rest of what was kept
+	if turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), unkept, journal.Terms{}); err != nil || !turn.Mine() {
+		t.Error(err)
+	} else {
+		turn.Part("twilio", "SM5b", 2)
+		turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM5", Parts: 2})
+	}
+	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|2|twilio|2|["SM5","SM5b"]`, "7|1||0|null")
 
 	s.exec("UPDATE acrobits_sms_leases SET until = 1")
 	s.tend(store, "other")
-	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`, "7|4||0|null")
+	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|2|twilio|2|["SM5","SM5b"]`, "7|4||0|null")
 	s.exec("UPDATE acrobits_sms_entries SET begun = 1, until = 1")
 	s.tend(store, "other")
 	s.size(store, 0)

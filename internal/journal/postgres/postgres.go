@@ -142,7 +142,7 @@ func (s *Store) Tend(owner string) (lost []journal.Entry, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, explain(err)
+		return lost, explain(err)
 	}
 	for forgotten := int64(tables.Batch); err == nil && forgotten == tables.Batch && time.Since(began) < journal.Patience; {
 		err = s.transact(all, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {

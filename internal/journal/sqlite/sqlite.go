@@ -161,7 +161,7 @@ func (s *Store) Tend(owner string) (lost []journal.Entry, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, s.explain(err)
+		return lost, s.explain(err)
 	}
 	for forgotten := int64(tables.Batch); err == nil && forgotten == tables.Batch && time.Since(began) < journal.Patience; {
 		err = s.do(true, func(now time.Time) (err error) {

@@ -21,6 +21,7 @@ import (
 	database "github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/sqlite"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -66,6 +67,28 @@ func accept(e *journal.Entry, now time.Time) bool {
 		ID: "id", Reference: "ref", State: journal.Accepted, Begun: now, Until: now.Add(time.Hour), Adapter: strings.Repeat("x", 100),
 	}
 	return true
+}
+
+// The text of a message that is deleted does not stay in the file.
+func TestDeletedTextIsGone(t *testing.T) {
+	s := open(t)
+	j, err := journal.Open(s, func(journal.Entry) {}, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, outcome := range []sms.Outcome{sms.Accepted, sms.Refused} {
+		m := &sms.Message{ID: outcome.String(), User: "johndow", Body: sms.Hide(strings.Repeat(outcome.String()+" text ", 9))}
+		turn, _, err := j.Begin(t.Context(), time.Now().Add(time.Minute), m, journal.Terms{Keep: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn.End(sms.Receipt{Outcome: outcome, Refusal: sms.Refuse(sms.NoCredit)})
+	}
+	j.Release()
+	content, err := os.ReadFile(s.path)
+	if err != nil || !strings.Contains(string(content), "accepted text") || strings.Contains(string(content), "refused text") {
+		t.Errorf("%v, or what was refused is still there", err)
+	}
 }
 
 // Nobody else reads the journal, and after the end it is one file.

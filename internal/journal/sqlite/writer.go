@@ -242,8 +242,9 @@ type connection struct {
 }
 
 // setUp makes readers and the writer not wait for each other, nor transactions for the disk: that is what sync is for. The file
-// beside the database is begun anew when it has 1000 pages, and what it had more for a while is cut off.
-// https://www.sqlite.org/wal.html
+// beside the database is begun anew when it has 1000 pages, and what it had more for a while is cut off. What is deleted is
+// overwritten.
+// https://www.sqlite.org/wal.html https://www.sqlite.org/pragma.html#pragma_secure_delete
 func (c *connection) setUp(ctx context.Context) error {
 	var mode string
 	if err := c.Conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
@@ -252,7 +253,8 @@ func (c *connection) setUp(ctx context.Context) error {
 	if mode != "wal" {
 		return errors.New("is in a folder that is not on a disk of this machine: write a path on one")
 	}
-	_, err := c.Conn.ExecContext(ctx, "PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 8388608")
+	_, err := c.Conn.ExecContext(ctx, "PRAGMA busy_timeout = 0; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = FAST; "+
+		"PRAGMA journal_size_limit = 8388608")
 	return err
 }
 

@@ -57,7 +57,7 @@ type Tables struct {
 	dialect                                                           Dialect
 	find, read, keep, remove, size, lost, renew, ended, forget, leave string
 	counted, count, uncount                                           string
-	message, losing, gone, outdated                                   string
+	message, changed, gone, outdated                                  string
 }
 
 // columns are those of an entry, but for its owner.
@@ -94,7 +94,7 @@ func New(d Dialect) *Tables {
 	t.message = t.write("INSERT INTO acrobits_sms_messages (id, reference, username, installid, sender, recipient, body, content_type, " +
 		"disposition, smart, begun, until, state, adapter, parts, ids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
 		"ON CONFLICT (id) DO UPDATE SET state = excluded.state, adapter = excluded.adapter, parts = excluded.parts, ids = excluded.ids")
-	t.losing = t.write("UPDATE acrobits_sms_messages SET state = ? WHERE id = ?")
+	t.changed = t.write("UPDATE acrobits_sms_messages SET state = ?, adapter = ?, parts = ?, ids = ? WHERE id = ?")
 	t.gone = t.write("DELETE FROM acrobits_sms_messages WHERE id = ?")
 	t.outdated = t.write("DELETE FROM acrobits_sms_messages WHERE id IN (SELECT id FROM acrobits_sms_messages WHERE until <= ? LIMIT " +
 		strconv.Itoa(Batch) + ")")
@@ -142,8 +142,8 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 
 func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, ids string) (err error) {
 	switch k := e.Kept; {
-	case k == nil && e.State == journal.Unknown: // perhaps lost with a process that kept it
-		_, err = q.ExecContext(ctx, t.losing, int(e.State), e.ID)
+	case k == nil && (e.State == journal.Unknown || e.Parts > 1): // perhaps kept by another process
+		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Parts, ids, e.ID)
 	case k == nil:
 	case k.Gone(e):
 		_, err = q.ExecContext(ctx, t.gone, k.ID)
