@@ -145,10 +145,11 @@ func subscribe(t *testing.T, s *site) {
 	t.Helper()
 	subscribed, subscribedData = nil, nil
 	for _, name := range []string{acceptedEvent, refusedEvent, heldEvent, unknownEvent, lostEvent} {
-		if err := s.Handler.events.On(name, eventHandler{}); err != nil {
+		if err := s.announcer.app.On(name, eventHandler{}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	s.announcer.app.Emit(s.announcer.ctx, startedEvent, nil)
 }
 
 type eventHandler struct{}
@@ -161,7 +162,7 @@ func (eventHandler) Handle(_ context.Context, e caddy.Event) error {
 // scrape reads the metrics as Prometheus would.
 func scrape(t *testing.T, s *site) string {
 	t.Helper()
-	families, err := s.ctx.GetMetricsRegistry().Gather()
+	families, err := s.announcer.ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

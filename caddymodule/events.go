@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,13 +21,65 @@ const (
 	lostEvent     = "sms_lost"
 )
 
+// startedEvent is Caddy's own, for when all of a configuration runs. https://caddyserver.com/docs/modules/events
+const startedEvent = "started"
+
+// announcer hands events to those who subscribed. Caddy starts its apps in any order, and subscribers are only known when it has
+// started all, so what happens before waits.
+type announcer struct {
+	app *caddyevents.App
+	ctx caddy.Context
+
+	mu      sync.Mutex
+	started bool
+	waiting []func()
+}
+
 func (h *Handler) provisionEvents(ctx caddy.Context) error {
 	app, err := ctx.App("events")
 	if err != nil {
 		return err
 	}
-	h.events, h.ctx = app.(*caddyevents.App), ctx
+	h.announcer = &announcer{app: app.(*caddyevents.App), ctx: ctx}
+	return h.announcer.app.On(startedEvent, h.announcer)
+}
+
+// Handle implements caddyevents.Handler: it learns that Caddy has started.
+func (a *announcer) Handle(context.Context, caddy.Event) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.start()
 	return nil
+}
+
+func (a *announcer) start() {
+	a.started = true
+	for _, tell := range a.waiting {
+		go tell() // Caddy is not done with the configuration, which a subscriber may ask for
+	}
+	a.waiting = nil
+}
+
+// mostWaiting is how many events wait: when there are more, Caddy has started for sure.
+const mostWaiting = 1000
+
+// announce tells subscribers of an event, if there are any.
+func (a *announcer) announce(name string, data func() map[string]any) {
+	tell := func() {
+		if a.app.ShouldEmit(name) {
+			a.app.Emit(a.ctx, name, data())
+		}
+	}
+	a.mu.Lock()
+	if !a.started {
+		if a.waiting = append(a.waiting, tell); len(a.waiting) > mostWaiting {
+			a.start()
+		}
+		a.mu.Unlock()
+		return
+	}
+	a.mu.Unlock()
+	tell()
 }
 
 // emit tells subscribers what became of the message.
@@ -39,9 +93,11 @@ func (x *exchange) emit(r sms.Receipt) {
 	case r.Outcome == sms.OutcomeUnknown:
 		name = unknownEvent
 	}
-	if !x.events.ShouldEmit(name) {
-		return
-	}
+	x.announcer.announce(name, func() map[string]any { return x.eventData(r) })
+}
+
+// eventData is what an event says of the message.
+func (x *exchange) eventData(r sms.Receipt) map[string]any {
 	data := map[string]any{"reference": x.message.Reference, "repeat": r.Repeat}
 	if x.user != nil {
 		data["user"] = x.user.Name
@@ -55,14 +111,18 @@ func (x *exchange) emit(r sms.Receipt) {
 	if r.ID != "" {
 		data["sms_id"] = r.ID
 	}
-	x.events.Emit(x.ctx, name, data)
+	return data
 }
 
-// emitLost tells subscribers of one of the handlers in use that a message was lost with its process.
+// emitLost tells subscribers of one of the handlers in use that a message was lost with its process. A subscriber may ask for the
+// journal, which may just be opened.
 func emitLost(e journal.Entry) {
 	handlers.Range(func(h, _ any) bool {
-		handler := h.(*Handler)
-		handler.events.Emit(handler.ctx, lostEvent, map[string]any{"reference": e.Reference, "begun": e.Begun.Format(time.RFC3339)})
+		go h.(*Handler).announcer.announce(lostEvent, func() map[string]any {
+			return map[string]any{"reference": e.Reference, "begun": e.Begun.Format(time.RFC3339)}
+		})
 		return false
 	})
 }
+
+var _ caddyevents.Handler = (*announcer)(nil)

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
@@ -174,8 +173,7 @@ type Handler struct {
 	numbers   *number.Table
 	journal   *sharedJournal
 	traffic   *traffic
-	events    *caddyevents.App
-	ctx       caddy.Context // for events
+	announcer *announcer
 	terms     journal.Terms
 	deliverer *delivery.Deliverer
 	taken     taken // what this handler shares with others

@@ -407,13 +407,20 @@ func (x *exchange) reply(r sms.Receipt) {
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
-	if err == nil {
-		err = x.r.Context().Err()
-	}
-	x.tick(err == nil)
-	x.report(r, err == nil)
+	delivered := err == nil && x.flush() == nil && x.r.Context().Err() == nil
+	x.tick(delivered)
+	x.report(r, delivered)
 	x.measure(r)
 	x.emit(r)
+}
+
+// flush sends the answer, so that the phone does not wait for what follows: the journal, the log, those who want to know of events.
+func (x *exchange) flush() error {
+	err := http.NewResponseController(x.w).Flush()
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return err
 }
 
 // patience is for how long apps wait for an answer for sure.
@@ -424,10 +431,7 @@ func (x *exchange) tick(delivered bool) {
 	if x.turn == nil || !delivered || x.message.Disposition.ID != "" || time.Since(x.message.Received) > patience {
 		return
 	}
-	err := http.NewResponseController(x.w).Flush() // the phone does not wait for the journal
-	if err == nil || errors.Is(err, http.ErrNotSupported) {
-		x.turn.Reached()
-	}
+	x.turn.Reached()
 }
 
 // challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.
