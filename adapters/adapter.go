@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ type Adapter struct {
 	def      *Definition
 	account  [sha256.Size]byte
 	payer    [sha256.Size]byte
+	inClear  bool
 	variants []*call
 	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
@@ -97,6 +99,17 @@ func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 // options that are not secret. Without any of these options it is the account.
 func (a *Adapter) Payer() [sha256.Size]byte { return a.payer }
 
+// InClear reports whether requests can be read by others on their way: over http:// to a host of the internet.
+func (a *Adapter) InClear() bool { return a.inClear }
+
+// isInClear reports whether an address is not encrypted, and not of the own machine or network. Names without a dot are.
+func isInClear(base *url.URL) bool {
+	if ip, err := netip.ParseAddr(base.Hostname()); err == nil {
+		return base.Scheme == "http" && !ip.IsLoopback() && !ip.IsPrivate() && !ip.IsLinkLocalUnicast()
+	}
+	return base.Scheme == "http" && strings.Contains(base.Hostname(), ".")
+}
+
 // Format prints the name, whatever the verb: an adapter holds secrets.
 func (a Adapter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.Name) }
 
@@ -148,6 +161,7 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	if err != nil {
 		return nil, fmt.Errorf("adapter %s: %w", name, err)
 	}
+	a.inClear = isInClear(base)
 	text := sha256.Sum256([]byte(d.text))
 	whose, payer := []string{string(text[:]), base.String()}, []string{d.Name, base.String()}
 	for _, o := range d.Options {

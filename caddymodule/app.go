@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 )
 
 func init() {
@@ -106,6 +110,9 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 				return nil, d.Err("write: journal memory, journal sqlite PATH or journal postgres ADDRESS")
 			}
 			kind = d.Val()
+			if kinds := journalKinds(); !slices.Contains(kinds, kind) {
+				return nil, d.Errf("there is no journal %q%s (there are %s)", kind, adapters.Meant(kind, kinds), strings.Join(kinds, ", "))
+			}
 			guest, err := caddyfile.UnmarshalModule(d, "acrobits_sms.journals."+kind)
 			if err != nil {
 				return nil, err
@@ -126,6 +133,14 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 		return nil, d.WrapErr(err)
 	}
 	return httpcaddyfile.App{Name: "acrobits_sms", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// journalKinds are the names of all journals.
+func journalKinds() (kinds []string) {
+	for _, m := range caddy.GetModules("acrobits_sms.journals") {
+		kinds = append(kinds, m.ID.Name())
+	}
+	return kinds
 }
 
 // parseKeep reads what follows keep.

@@ -193,6 +193,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "sentence":
 			err = h.unmarshalSentence(d)
 		default:
+			if word == "journal" || word == "keep" {
+				return d.Errf("%s belongs into the global options: { acrobits_sms { %[1]s … } }", word)
+			}
 			err = d.Errf("unknown word %q%s (there are %s)", word, adapters.Meant(word, words), strings.Join(words, ", "))
 		}
 		if err != nil {
@@ -238,10 +241,14 @@ var words = []string{
 // one reads exactly one argument.
 func one(d *caddyfile.Dispenser, into *string) error {
 	word := d.Val()
-	if !d.AllArgs(into) {
-		return d.Errf("%s takes exactly one value", word)
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+		return d.Errf("%s takes exactly one value, and there is none; {$NAME} is none if that variable is not set when this file is read", word)
+	case 1:
+		*into = args[0]
+		return nil
 	}
-	return nil
+	return d.Errf("%s takes exactly one value", word)
 }
 
 // positive reads exactly one whole number of at least 1.
@@ -534,7 +541,7 @@ func (h *Handler) unmarshalDefine(d *caddyfile.Dispenser) error {
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return d.WrapErr(err)
+			return d.Errf("define %s: the file cannot be read, whose path is relative to this one: %w", segment[1].Text, err)
 		}
 		h.Definitions = append(h.Definitions, &Definition{Name: segment[1].Text, Source: string(text), File: segment[2].Text, Line: 1})
 	default:

@@ -66,8 +66,9 @@ func (u *User) account(region string, site *destination.Policy, limits []limit.R
 		}
 	}
 	if u.Region != "" {
-		if region = u.Region; !number.KnownRegion(region) {
-			return account, nil, &optionError{"region", fmt.Errorf("region: %q is not a country, write two capital letters such as US", region)}
+		region = u.Region
+		if err := number.CheckRegion(region); err != nil {
+			return account, nil, &optionError{"region", fmt.Errorf("region: %w", err)}
 		}
 		account.Region = region
 	}
@@ -104,6 +105,9 @@ func (u *User) rules(site []limit.Rule) ([]limit.Rule, error) {
 	var own []limit.Rule
 	for _, line := range u.Limits {
 		r, err := limit.Parse(append([]string{"user"}, strings.Fields(line)...))
+		if errors.Is(err, limit.ErrUsage) {
+			err = errors.New("write a limit of a user such as: 5 messages per minute, or: 100 segments per day Europe/Berlin")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("limit: %w", err)
 		}
@@ -169,9 +173,15 @@ var placeholder = regexp.MustCompile(`\{(env|file)\.([^{}]*)\}`)
 // isLiteral reports whether a configured secret is written there itself.
 func isLiteral(s string) bool { return !placeholder.MatchString(s) }
 
+// shellVariable is how shells write what Caddy writes as {env.NAME}.
+var shellVariable = regexp.MustCompile(`^\$\{?([A-Z_][A-Z0-9_]*)\}?$`)
+
 // resolve puts in what placeholders stand for. Its errors name the placeholder, and nothing else of a value that may be a
 // secret.
 func resolve(repl *caddy.Replacer, s string) (string, error) {
+	if name := shellVariable.FindStringSubmatch(s); name != nil {
+		return "", fmt.Errorf("%s is not replaced here; write {env.%s}", s, name[1])
+	}
 	value, err := repl.ReplaceOrErr(s, true, true)
 	if err == nil {
 		return value, nil
@@ -180,7 +190,7 @@ func resolve(repl *caddy.Replacer, s string) (string, error) {
 		switch v, ok := repl.GetString(p[1] + "." + p[2]); {
 		case ok && v != "":
 		case p[1] == "env":
-			return "", fmt.Errorf("the environment variable %s is not set", p[2])
+			return "", fmt.Errorf("the environment variable %s is not set where Caddy was started", p[2])
 		default:
 			return "", fmt.Errorf("the file %s is missing or empty", p[2])
 		}
@@ -414,7 +424,11 @@ func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer
 			log.Warn(literalSecret, zap.String("adapter", name), zap.String("option", o.Name))
 		}
 	}
-	return d.Bind(name, base, options)
+	bound, err := d.Bind(name, base, options)
+	if err == nil && bound.InClear() {
+		log.Warn("secrets and texts go to the provider without encryption; write https:// in base_url", zap.String("adapter", name))
+	}
+	return bound, err
 }
 
 // Definition describes an SMS API in the adapter language.

@@ -67,12 +67,18 @@ func (f *UserFile) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.Next(); !d.AllArgs(&f.Path) {
 		return d.Err("write: users file PATH")
 	}
-	if filepath.IsAbs(f.Path) {
-		return nil
-	}
-	var err error // absolute, since the server that loads the configuration may run elsewhere
-	f.Path, err = filepath.Abs(filepath.Join(filepath.Dir(d.File()), f.Path))
+	var err error
+	f.Path, err = besideCaddyfile(d, f.Path)
 	return wrap(d, err)
+}
+
+// besideCaddyfile makes a path absolute that is relative to the Caddyfile: the server that loads the configuration may run
+// elsewhere.
+func besideCaddyfile(d *caddyfile.Dispenser, path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return path, nil
+	}
+	return filepath.Abs(filepath.Join(filepath.Dir(d.File()), path))
 }
 
 func (f *UserFile) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {

@@ -101,6 +101,19 @@ func TestDuplicates(t *testing.T) {
 			check(t, "after a day", s.tap(t, named), "200 sms-4", p, 4)
 		})
 	})
+	t.Run("of users of one name at different sites", func(t *testing.T) {
+		tapping(t, "", func(s *site, p *counting) {
+			at := func(host, path string) string {
+				r := get(named)
+				r.Host, r.URL.Path = host, path
+				return fmt.Sprint(s.send(t, r).Code)
+			}
+			check(t, "first", at("a.example", "/send_message/"), "200", p, 1)
+			check(t, "another host", at("b.example", "/send_message/"), "200", p, 2)
+			check(t, "another path", at("a.example", "/b/send_message/"), "200", p, 3)
+			check(t, "another Caddy of the site", at("a.example:8443", "/send_message/"), "200", p, 3)
+		})
+	})
 	t.Run("refused", func(t *testing.T) {
 		tapping(t, "", func(s *site, p *counting) {
 			p.status = 402

@@ -231,8 +231,11 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 }
 
 func checkRegion(region string) error {
-	if region != "" && !number.KnownRegion(region) {
-		return fmt.Errorf("default_region: %q is not a country, write two capital letters such as US", region)
+	if region == "" {
+		return nil
+	}
+	if err := number.CheckRegion(region); err != nil {
+		return fmt.Errorf("default_region: %w", err)
 	}
 	return nil
 }
@@ -425,6 +428,9 @@ func (h *Handler) provisionCounters(caddy.Context) error {
 // errNull says that a list of the JSON configuration has a hole.
 var errNull = errors.New("null is not a user, an adapter or a definition")
 
+// longestTimeout leaves apps, which give up after about 30 seconds, some time for the way.
+const longestTimeout = 25 * time.Second
+
 func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	transport, err := h.loadTransport(ctx)
 	if err != nil {
@@ -439,6 +445,9 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		MaxParts:       cmp.Or(h.MaxParts, delivery.DefaultMaxParts),
 		Retries:        delivery.DefaultRetries,
 		NotSent:        isDialError,
+	}
+	if h.deliverer.Timeout > longestTimeout {
+		h.logger.Warn("timeout is longer than apps wait, so they tell of a failure while the message is still on its way", zap.Duration("timeout", h.deliverer.Timeout))
 	}
 	own, err := parseDefinitions(h.Definitions)
 	if err != nil {

@@ -322,6 +322,8 @@ func TestProvisionRefuses(t *testing.T) {
 		"user x\nadapter sandbox":                  "no password",
 		"default_region US\nuser x {\npassword {env.MISSING_PASSWORD}\n}\nadapter sandbox": "the environment variable MISSING_PASSWORD is not set",
 		"default_region US\nuser x {\npassword {env.EMPTY}\n}\nadapter sandbox":            "the environment variable EMPTY is not set",
+		"default_region US\nuser x {\npassword $SECRET_1\n}\nadapter sandbox":              "$SECRET_1 is not replaced here; write {env.SECRET_1}",
+		demo + "adapter twilio {\naccount_sid a\nauth_token ${TOKEN}\n}":                   "write {env.TOKEN}",
 		"default_region US\nuser x {\npassword {file./no/such/file}\n}\nadapter sandbox":   "the file /no/such/file is missing or empty",
 		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                               "write numbers as +15551234567",
 		"default_region\n":                                                                     "takes exactly one value",
@@ -343,7 +345,7 @@ func TestProvisionRefuses(t *testing.T) {
 		demo + "adapter sandbox\nsentence busy de a\nsentence busy de b":                       "busy appears twice",
 		demo + "adapter sandbox\nlockout off\nlockout 10 5m":                                   "lockout appears twice",
 		demo + "adapter sandbox\nlimit user 1 messages per day\nlimit user 2 messages per day": "limited twice",
-		strings.Replace(demo, "region US", "region USA", 1) + "adapter sandbox":                "write two capital letters",
+		strings.Replace(demo, "region US", "region USA", 1) + "adapter sandbox":                "did you mean US?",
 	} {
 		_, err := provision(t, block)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -1118,8 +1120,8 @@ func TestOwnRegionAndLimits(t *testing.T) {
 	}
 	for block, want := range map[string]string{
 		"region XX":                        `region: "XX" is not a country`,
-		"limit 2 messages":                 "write a limit such as",
-		"limit user 2 messages per minute": "write a limit such as",
+		"limit 2 messages":                 "such as: 5 messages per minute",
+		"limit user 2 messages per minute": "such as: 5 messages per minute",
 		"limit 2 messages per minute\nlimit 3 messages per minute": "twice",
 	} {
 		_, err := provision(t, "user ann {\npassword a-password-for-ann\n"+block+"\n}\ndefault_region US\nadapter sandbox")

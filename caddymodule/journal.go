@@ -75,18 +75,22 @@ func (SQLiteJournal) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "acrobits_sms.journals.sqlite", New: func() caddy.Module { return new(SQLiteJournal) }}
 }
 
-// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. The path is relative to the Caddyfile. Syntax:
 //
 //	journal sqlite [<path>]
-func (j *SQLiteJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+func (j *SQLiteJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	d.Next()
 	if d.NextArg() {
-		j.Path = d.Val()
+		if j.Path = d.Val(); !hasPlaceholder(j.Path) {
+			if j.Path, err = besideCaddyfile(d, j.Path); err != nil {
+				return d.WrapErr(err)
+			}
+		}
 	}
 	return none(d)
 }
 
-// Provision finds the path.
+// Provision finds the path, whose folder has to be there.
 func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
 	if j.Path == "" {
 		j.path = filepath.Join(caddy.AppDataDir(), "acrobits_sms.db")
@@ -95,8 +99,10 @@ func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
 	if j.path, err = resolve(caddy.NewReplacer(), j.Path); err != nil {
 		return err
 	}
-	j.path, err = filepath.Abs(j.path)
-	return err
+	if j.path, err = filepath.Abs(j.path); err != nil {
+		return err
+	}
+	return sqlite.CheckFolder(j.path)
 }
 
 func (*SQLiteJournal) kind() string      { return "sqlite" }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/netip"
 	"runtime"
@@ -99,7 +100,9 @@ func (x *exchange) receipt() sms.Receipt {
 		(*exchange).admit,
 	} {
 		if err := step(x); err != nil {
-			return refused(err)
+			r := refused(err)
+			r.Detail = x.detail
+			return r
 		}
 	}
 	if x.kind != sendmessage.Text {
@@ -202,10 +205,7 @@ func (x *exchange) identify(answered bool) (*users.User, error) {
 	if !answered {
 		return x.users.Authenticate(x.r.Context(), c)
 	}
-	method, target := x.r.Method, x.r.RequestURI
-	if original, ok := x.r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok { // before any rewrite
-		method, target = original.Method, original.RequestURI
-	}
+	method, _, target := x.original()
 	answer, err := x.digest.Read(x.request.Answer.Reveal(), method, target, x.message.Received)
 	switch {
 	case err != nil:
@@ -239,7 +239,7 @@ func (x *exchange) admit() error {
 		return nil
 	}
 	m, req := &x.message, x.request
-	m.User, m.Groups, m.Body = x.user.Name, x.user.Groups, req.Body
+	m.Site, m.User, m.Groups, m.Body = x.site(), x.user.Name, x.user.Groups, req.Body
 	m.ContentType, m.Disposition, m.Smart, m.InstallID = req.ContentType, req.Disposition, req.Smart, req.InstallID
 	if m.ContentType == "" {
 		m.ContentType = "text/plain"
@@ -248,6 +248,9 @@ func (x *exchange) admit() error {
 	for i, raw := range req.To {
 		to, ok := x.numbers.Recipient(raw, region)
 		if !ok {
+			if region == "" {
+				x.detail = "numbers without a country need default_region"
+			}
 			return sms.Refuse(sms.InvalidRecipient)
 		}
 		if i > 0 && to != m.To {
@@ -273,6 +276,24 @@ func (x *exchange) admit() error {
 		return refusal
 	}
 	return nil
+}
+
+// site is the address that the app sends to. A port is that of one of several Caddys as likely as not.
+func (x *exchange) site() string {
+	host := x.r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, path, _ := x.original()
+	return host + path
+}
+
+// original is what the request was before any rewrite.
+func (x *exchange) original() (method, path, target string) {
+	if original, ok := x.r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.Method, original.URL.Path, original.RequestURI
+	}
+	return x.r.Method, x.r.URL.Path, x.r.RequestURI
 }
 
 // region is the country of numbers without one.
@@ -530,10 +551,11 @@ func (x *exchange) report(r sms.Receipt, delivered bool) {
 	if line == nil {
 		return
 	}
-	fields := make([]zap.Field, 0, 16)
+	fields := make([]zap.Field, 0, 20)
 	fields = append(fields,
 		zap.String("outcome", r.Outcome.String()),
 		zap.String("reference", x.message.Reference),
+		zap.String("host", x.r.Host),
 		zap.Duration("duration", time.Since(x.message.Received)),
 	)
 	add := func(key, value string) {

@@ -358,7 +358,9 @@ func (j *journey) turn(route Route, part *sms.Message) sms.Receipt {
 	leave, refusal := route.Account.enter(j.message.User, j.end.Add(-j.least()))
 	if refusal != nil {
 		r := unable(route, refusal)
-		r.Detail = "the account rests after failures, or has no room"
+		if r.Detail = "the account rests, since it gave no usable answer several times in a row"; refusal.Cause == sms.Busy {
+			r.Detail = "the account has no room: too many messages wait for their turn"
+		}
 		return r
 	}
 	r := sms.Receipt{Refusal: sms.Refuse(sms.Unknown)} // should it panic

@@ -97,15 +97,10 @@ func parseRules(words []string) (r rules, err error) {
 
 // meant guesses the destination that a word was to be.
 func meant(w string) string {
-	switch upper := strings.ToUpper(w); {
-	case upper == "UK":
-		return "GB"
-	case number.KnownRegion(upper):
-		return upper
-	case w != "" && strings.Trim(w, "0123456789") == "":
+	if w != "" && strings.Trim(w, "0123456789") == "" {
 		return "+" + w
 	}
-	return ""
+	return number.MeantRegion(w)
 }
 
 // Empty reports whether nothing is allowed beyond the sender's own country, and nothing is denied.

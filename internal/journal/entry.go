@@ -106,7 +106,7 @@ type Key [16]byte
 
 // keyOf is the key of a message: who sends what to whom from where, and the app's id for it.
 func keyOf(secret *keyed.Key, m *sms.Message) (k Key) {
-	texts := append(make([]string, 0, 12), m.User, m.InstallID, m.From.Value, m.To.Value, m.ContentType, m.Disposition.ID, m.Body.Reveal())
+	texts := append(make([]string, 0, 12), m.Site, m.User, m.InstallID, m.From.Value, m.To.Value, m.ContentType, m.Disposition.ID, m.Body.Reveal())
 	texts = append(texts, m.Media...)
 	d := secret.Digest(texts...)
 	copy(k[:], d[:])

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -69,19 +70,22 @@ var Default = []Rule{
 // most bounds the number of a rule, so that its windows are counted exactly.
 const most = 1_000_000
 
-// errUsage says how a rule is written.
-var errUsage = errors.New("write a limit such as: user 30 messages per minute, or: site 10000 segments per day Europe/Berlin; " +
+// ErrUsage says how a rule is written.
+var ErrUsage = errors.New("write a limit such as: user 30 messages per minute, or: site 10000 segments per day Europe/Berlin; " +
 	"it is for a user, sender, country or the site, in messages or segments, per minute, hour, day or month")
 
 // Parse reads a rule: SCOPE COUNT UNIT per PERIOD [ZONE]. A zone is a name of the IANA database, for days and months.
 func Parse(words []string) (Rule, error) {
 	var r Rule
 	if len(words) < 5 || len(words) > 6 || words[3] != "per" {
-		return r, errUsage
+		if len(words) > 0 && !slices.Contains(scopeNames, words[0]) {
+			return r, fmt.Errorf("say first for what, such as: user %s; %w", strings.Join(words, " "), ErrUsage)
+		}
+		return r, ErrUsage
 	}
 	scope, unit, period := slices.Index(scopeNames, words[0]), slices.Index(unitNames, words[2]), slices.Index(periodNames, words[4])
 	if scope < 0 || unit < 0 || period < 0 {
-		return r, errUsage
+		return r, ErrUsage
 	}
 	count, err := strconv.Atoi(words[1])
 	if err != nil || count < 1 || count > most {

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/nyaruka/phonenumbers"
+	"golang.org/x/text/language"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -20,6 +21,26 @@ var Like = regexp.MustCompile(`\p{Nd}(?:(?:[ ().\-/_·]|%2[089DdEeFf])*\p{Nd}){6
 
 // KnownRegion reports whether a region is a two-letter code that telephone numbers are known for, such as US.
 func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
+
+// MeantRegion guesses the region that a word was to be, such as UK or USA, empty if it has no idea.
+func MeantRegion(word string) string {
+	region, err := language.ParseRegion(word)
+	if code := region.Canonicalize().String(); err == nil && KnownRegion(code) {
+		return code
+	}
+	return ""
+}
+
+// CheckRegion says what is wrong with what is to be a known region.
+func CheckRegion(region string) error {
+	if KnownRegion(region) {
+		return nil
+	}
+	if meant := MeantRegion(region); meant != "" {
+		return fmt.Errorf("%q is not a country, did you mean %s?", region, meant)
+	}
+	return fmt.Errorf("%q is not a country, write two capital letters such as US", region)
+}
 
 // Recipient reads a recipient: a telephone number in national or international writing, a short code, or the SIP or
 // tel address of one. Numbers without a country are read as numbers of the region, which may be empty. A number has

@@ -338,7 +338,7 @@ func notReplaced(ro role, s string) bool {
 	known := strings.HasPrefix(name, "account[") || strings.HasPrefix(name, "sha1(")
 	switch ro {
 	case roleBody:
-		return known || strings.HasSuffix(name, "body") || isAlias(ro, strings.TrimPrefix(name, "sms_"))
+		return known || strings.HasPrefix(name, "sms_") || strings.HasSuffix(name, "body") || isAlias(ro, name)
 	case rolePassword:
 		return known || strings.Contains(name, "pass") || isAlias(ro, name)
 	}

@@ -11,6 +11,8 @@ type Message struct {
 	Reference string
 	// Received is when the request came in.
 	Received time.Time
+	// Site is the address that the app sends to: host and path. Users of different sites may have the same name.
+	Site string
 	// User is the name of the authenticated user.
 	User string
 	// Groups are those that the user is in.

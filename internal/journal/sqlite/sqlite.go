@@ -52,6 +52,12 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
+// CheckFolder says what is wrong with the folder that a journal is to be in. It makes nothing.
+func CheckFolder(path string) error {
+	_, err := os.Stat(filepath.Dir(path))
+	return (&Store{path: path}).explain(err)
+}
+
 // making is held while a file is made: closing it ends the locks of whoever has opened it meanwhile in this process.
 // https://www.sqlite.org/howtocorrupt.html (2.2)
 var making sync.Mutex
