@@ -8,6 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+command -v go >/dev/null || { echo "install Go first: https://go.dev/dl/" >&2 && exit 1; }
+
 caddy=v2.11.9
 xcaddy=v0.4.5
 module=github.com/caddy-acrobits/caddy-acrobits-sms

@@ -24,7 +24,7 @@ var advice = map[sms.Cause]string{
 	sms.BadRequest:            "Correct the app's settings as the sentence says.",
 	sms.Unauthorized:          "Correct user name or password in the app. The log says whose name it was, if there is such a user.",
 	sms.NotFound:              "Correct the address in the app; it has to fit `path`.",
-	sms.Method:                "Set the method in the app to POST or GET.",
+	sms.Method:                "Set the method in the app to POST, GET or PUT.",
 	sms.InvalidRecipient:      "The user corrects the number. Numbers without country need `default_region`.",
 	sms.UnreachableRecipient:  "Nothing: a landline or a dead number.",
 	sms.OptedOut:              "The recipient has to text START, or whatever the provider asks for.",
@@ -40,7 +40,7 @@ var advice = map[sms.Cause]string{
 	sms.Rejected:              "Find the reference in the log; the provider's words stand there.",
 	sms.Misconfigured:         "Find the reference in the log: credentials, account or `base_url` are wrong.",
 	sms.Busy:                  "The user tries again.",
-	sms.Unavailable:           "Check network, name and certificate of the provider; the log says which.",
+	sms.Unavailable:           "Check network, name and certificate of the provider, or wait until the account has rested (`status`); the log says which.",
 	sms.Internal:              "Find the reference in the log and report it here.",
 	sms.Unknown:               "The user asks the recipient before sending it again. The log says what broke.",
 }
