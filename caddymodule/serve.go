@@ -2,31 +2,25 @@ package caddymodule
 
 import (
 	"cmp"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/burst"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
@@ -117,114 +111,6 @@ func (x *exchange) decode() (err error) {
 		caddyhttp.SetVar(x.r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	return err
-}
-
-// authenticate finds out who sends. Whoever does not prove it is told the same, whatever is wrong.
-func (x *exchange) authenticate() error {
-	if x.Authenticated {
-		if name := x.inFront(); name != "" {
-			user, err := x.byName.Find(name)
-			switch {
-			case err != nil:
-				return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
-			case user == nil:
-				x.claimed = name
-				return sms.Refuse(sms.Unauthorized)
-			}
-			x.user = user
-			return nil
-		}
-	}
-	answered := x.digest != nil && !x.request.Answer.Empty()
-	if x.request.Secret.Empty() && !answered {
-		return sms.RefuseAs(sms.Unauthorized, sms.NoCredential)
-	}
-	from := x.network()
-	line := x.turns.Of(from)
-	if !line.Take(x.r.Context()) {
-		return sms.Refuse(sms.Limited)
-	}
-	defer line.Done()
-	if x.guard != nil {
-		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
-			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
-			refusal.RetryAfter = wait
-			return refusal
-		}
-	}
-	user, err := x.identify(answered)
-	if err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())) {
-		x.user = user
-		return nil
-	}
-	wrong := errors.Is(err, users.ErrDenied) // perhaps not for all who were to be asked
-	guessed := ""                            // whose password was wrong
-	var denied *users.DeniedError
-	switch {
-	case err == errStale:
-		return sms.RefuseAs(sms.Unauthorized, sms.StaleAnswer)
-	case err == nil: // right, but while others guess it is not believed, and the network can tell in no way
-		x.claimed, wrong = user.Name, true
-	case errors.As(err, &denied):
-		x.claimed, guessed = denied.Name, denied.Name
-	}
-	if wrong && x.guard != nil {
-		x.guard.Failed(from, guessed, time.Now())
-	}
-	switch {
-	case errors.Is(err, users.ErrUnavailable):
-		return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
-	case !wrong, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // too many others are being checked
-		return sms.Refuse(sms.Limited)
-	}
-	return sms.Refuse(sms.Unauthorized)
-}
-
-// inFront is the user whom a handler in front of this one has authenticated.
-func (x *exchange) inFront() string {
-	repl, _ := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if repl == nil {
-		return ""
-	}
-	name, _ := repl.GetString("http.auth.user.id")
-	return name
-}
-
-// doubted reports whether a user is locked for whoever sends this.
-func (x *exchange) doubted(user string) bool {
-	return x.guard != nil && x.guard.Doubts(x.network(), user, time.Now())
-}
-
-// errStale says that an answer is to a challenge that is too old, or not ours. Whether it is right was not looked at, so that
-// nobody can find out without its being counted.
-var errStale = errors.New("stale")
-
-// identify finds the user by what the app sent. An answer to a challenge comes before a password.
-func (x *exchange) identify(answered bool) (*users.User, error) {
-	c := users.Credential{User: x.request.User, Secret: x.request.Secret, Doubted: x.doubted}
-	if !answered {
-		return x.users.Authenticate(x.r.Context(), c)
-	}
-	method, _, target := x.original()
-	answer, err := x.digest.Read(x.request.Answer.Reveal(), method, target, x.message.Received)
-	switch {
-	case err != nil:
-		return nil, users.ErrDenied
-	case answer.Stale:
-		return nil, errStale
-	}
-	c.User, c.Proof = answer.User, answer
-	return x.users.Authenticate(x.r.Context(), c)
-}
-
-// network is where the request comes from, by Caddy's rules for trusted proxies.
-func (x *exchange) network() netip.Prefix {
-	ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
-	a, err := netip.ParseAddr(ip)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return lockout.NetworkOf(a)
 }
 
 func (x *exchange) classify() (err error) {
@@ -455,153 +341,6 @@ func (x *exchange) tick(delivered bool) {
 	x.turn.Reached()
 }
 
-// challenge asks for an answer of HTTP Digest, if there was no credential or the answer was too old.
-func (x *exchange) challenge(r sms.Receipt) {
-	if x.isChallenge(r) {
-		x.w.Header()["Www-Authenticate"] = x.digest.Challenges(r.Refusal.Variant == sms.StaleAnswer, time.Now())
-	}
-}
-
-func (x *exchange) isChallenge(r sms.Receipt) bool {
-	return x.digest != nil && r.Refusal != nil && (r.Refusal.Variant == sms.NoCredential || r.Refusal.Variant == sms.StaleAnswer)
-}
-
-// waitForStep waits, so that the time of an answer does not tell what was wrong.
-func (x *exchange) waitForStep() {
-	if x.step <= 0 {
-		return
-	}
-	timer := time.NewTimer(x.step - time.Since(x.message.Received)%x.step)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-x.r.Context().Done():
-	}
-}
-
-// publish offers the placeholders. Caddy's own access log asks for the user's.
-func (x *exchange) publish() {
-	repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	repl.Map(x.placeholder)
-}
-
-// placeholder gives the value of a placeholder once the outcome is known.
-func (x *exchange) placeholder(key string) (any, bool) {
-	switch key {
-	case "http.auth.user.id":
-		if x.user != nil {
-			return x.user.Name, true
-		}
-	case "http.acrobits_sms.outcome":
-		return x.outcome.Outcome.String(), true
-	case "http.acrobits_sms.cause":
-		return x.outcome.Cause().String(), true
-	case "http.acrobits_sms.adapter":
-		return x.outcome.Adapter, true
-	case "http.acrobits_sms.sms_id":
-		return x.outcome.ID, true
-	case "http.acrobits_sms.reference":
-		return x.message.Reference, true
-	}
-	return nil, false
-}
-
-// levelOf is how much an operator has to care about a cause.
-func levelOf(c sms.Cause) zapcore.Level {
-	switch c {
-	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
-		return zapcore.ErrorLevel
-	case sms.Unauthorized, sms.Rejected, sms.Held:
-		return zapcore.WarnLevel
-	}
-	return zapcore.InfoLevel
-}
-
-// byProvider are the fields that say what a provider answered.
-func byProvider(fields []zap.Field, r sms.Receipt) []zap.Field {
-	for _, f := range [...]struct{ key, value string }{
-		{"adapter", r.Adapter}, {"sms_id", r.ID}, {"provider_code", r.Code}, {"detail", r.Detail},
-	} {
-		if f.value != "" {
-			fields = append(fields, zap.String(f.key, f.value))
-		}
-	}
-	if r.Status != 0 {
-		fields = append(fields, zap.Int("provider_status", r.Status))
-	}
-	return fields
-}
-
-// report writes the event line: one for each request, with nothing in it but what is listed here. Adapters that were passed
-// over have a line of their own.
-func (x *exchange) report(r sms.Receipt, delivered bool) {
-	for _, passed := range r.Passed {
-		if line := x.logger.Check(max(levelOf(passed.Cause()), zapcore.WarnLevel), "an adapter did not take the message"); line != nil {
-			line.Write(byProvider([]zap.Field{zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error())}, passed)...)
-		}
-	}
-	level := levelOf(r.Cause())
-	if x.isChallenge(r) { // how every message by Digest begins
-		level = zapcore.DebugLevel
-	}
-	line := x.logger.Check(level, "message")
-	if line == nil {
-		return
-	}
-	fields := make([]zap.Field, 0, 20)
-	fields = append(fields,
-		zap.String("outcome", r.Outcome.String()),
-		zap.String("reference", x.message.Reference),
-		zap.String("host", x.r.Host),
-		zap.Duration("duration", time.Since(x.message.Received)),
-	)
-	add := func(key, value string) {
-		if value != "" {
-			fields = append(fields, zap.String(key, value))
-		}
-	}
-	if r.Refusal != nil {
-		add("cause", r.Refusal.Error())
-		add("parameter", r.Refusal.Value("name"))
-	}
-	if x.user != nil {
-		add("user", x.user.Name)
-		add("kind", x.kind.String())
-	} else {
-		add("claimed_user", x.claimed)
-	}
-	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok && x.user == nil {
-		add("client_ip", ip)
-	}
-	add("limit", x.exceeded)
-	add("from", masked(x.message.From))
-	add("to", masked(x.message.To))
-	fields = byProvider(fields, r)
-	if r.Parts > 1 {
-		fields = append(fields, zap.Int("parts", r.Parts))
-	}
-	if r.Attempts != 0 {
-		fields = append(fields, zap.Int("attempts", r.Attempts))
-	}
-	if r.Repeat {
-		fields = append(fields, zap.Bool("repeat", true))
-	}
-	if !delivered {
-		fields = append(fields, zap.Bool("phone_gone", true))
-	}
-	line.Write(fields...)
-}
-
-func masked(n sms.Number) string {
-	if n.IsZero() {
-		return ""
-	}
-	return n.String()
-}
-
 // rescue answers a request whose handling panicked. What broke after a request to a provider began may have gone out.
 func (x *exchange) rescue() {
 	p := recover()
@@ -636,38 +375,4 @@ func (x *exchange) settle(r sms.Receipt) {
 	if x.turn != nil && x.turn.Mine() && !x.turn.Ended() {
 		x.turn.End(r)
 	}
-}
-
-// hints are what an app's settings can lack, with the advice for the operator.
-var hints = [...]struct{ name, advice string }{
-	{"content_type", "the app's SMS settings lack content_type=%content_type%; without it pictures and notices can only be guessed"},
-	{"disposition_notification", "the app's SMS settings lack disposition_notification=%disposition_notification%, the only id a message has"},
-	{"http", "the app uses http://, over which it sends asterisks for the password and everybody can read along; use https://"},
-}
-
-// hint tells the operator once for each user what the app's settings lack.
-func (x *exchange) hint() {
-	isText := x.kind == sendmessage.Text
-	for i, lacks := range [len(hints)]bool{isText && x.request.NoContentType, isText && x.request.NoDisposition, !x.secure()} {
-		if !lacks {
-			continue
-		}
-		known, ok := x.hinted.Get(x.user.Name)
-		if !ok {
-			known = new(atomic.Uint32)
-			x.hinted.Put(x.user.Name, known)
-		}
-		if bit := uint32(1) << i; known.Or(bit)&bit == 0 {
-			x.logger.Warn(hints[i].advice, zap.String("user", x.user.Name), zap.String("hint", hints[i].name))
-		}
-	}
-}
-
-// secure reports whether the app came over TLS, to us or to a proxy that Caddy trusts.
-func (x *exchange) secure() bool {
-	if x.r.TLS != nil {
-		return true
-	}
-	trusted, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted && x.r.Header.Get("X-Forwarded-Proto") == "https"
 }
