@@ -50,6 +50,7 @@ func TestLint(t *testing.T) {
 		{"to {sms.to}", "{sms.to} x", "x:7: the name of a member is fixed text"},
 		{"to {sms.to}", "when weather {\na b\n}", "x:7: when takes media, unicode, alphanumeric"},
 		{"to {sms.to}", "to {\n}", "x:7: the block is empty"},
+		{"to {sms.to}", "to {to}", "x:7: {to} names nothing, did you mean sms.to"},
 		{"to {sms.to}", "to {SMS.TO}", "x:7: {SMS.TO} names nothing"},
 		{"to {sms.to}", "to {$HOME}", "x:7: {$…} has no place in a definition"},
 		{"/send", "/send/{sms.body}", "x:4: {sms.body} has no place in a path"},

@@ -17,7 +17,10 @@ func nearest(typed string, known []string) []string {
 	}
 	for _, k := range known {
 		d := distance(strings.ToLower(typed), k)
-		if strings.HasPrefix(k, strings.ToLower(typed)) {
+		switch lower := strings.ToLower(typed); {
+		case strings.HasSuffix(k, "."+lower): // such as to, for sms.to
+			d = 0
+		case strings.HasPrefix(k, lower):
 			d = 1
 		}
 		if d <= max(2, len(typed)/3) {

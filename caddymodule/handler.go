@@ -473,7 +473,11 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
 		}
 		names = append(names, adapter.Name)
-		account := take(&h.taken, accounts, adapter.Account(), delivery.NewAccount)
+		account := take(&h.taken, accounts, adapter.Account(), func() *delivery.Account {
+			account := delivery.NewAccount()
+			account.Changed = func(resting bool) { tellOfRest(adapter.Name, resting) }
+			return account
+		})
 		account.Limit(a.Concurrency, a.Rate)
 		h.deliverer.Routes = append(h.deliverer.Routes, delivery.Route{
 			Adapter: adapter, Transport: transport, Account: account, Weight: a.Weight,
@@ -483,6 +487,16 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		h.deliverer.Routes[i].Bars = bars
 	}
 	return nil
+}
+
+// tellOfRest tells the operator that an account rests, or works again.
+func tellOfRest(adapter string, resting bool) {
+	log := caddy.Log().Named("http.handlers.acrobits_sms")
+	if resting {
+		log.Error("an account rests for 30 seconds, since it gave no usable answer several times in a row", zap.String("adapter", adapter))
+		return
+	}
+	log.Info("an account that rested works again", zap.String("adapter", adapter))
 }
 
 // MarshalLogObject lists names and nothing else: Caddy's trace prints handlers, and secrets may stand in the configuration.

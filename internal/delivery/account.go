@@ -20,6 +20,9 @@ const (
 // Account is what is known of a provider's account while messages go through it. Whoever uses the account shares it. It is safe
 // for concurrent use.
 type Account struct {
+	// Changed is told that the account begins to rest, and that it works again; nil if nobody asks.
+	Changed func(resting bool)
+
 	tokens    *Tokens
 	turnstile *turnstile.Turnstile
 	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -31,13 +34,17 @@ type Account struct {
 
 // NewAccount makes an account of which nothing is known.
 func NewAccount() *Account {
-	return &Account{
-		tokens: NewTokens(), turnstile: turnstile.New(),
-		breaker: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-			Timeout:     rest,
-			ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
-		}),
-	}
+	a := &Account{tokens: NewTokens(), turnstile: turnstile.New()}
+	a.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Timeout:     rest,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
+		OnStateChange: func(_ string, from, to gobreaker.State) {
+			if a.Changed != nil && (from == gobreaker.StateClosed || to == gobreaker.StateClosed) {
+				a.Changed(to == gobreaker.StateOpen)
+			}
+		},
+	})
+	return a
 }
 
 // Limit bounds how many requests go to the account at once and in a second, 0 is no bound.

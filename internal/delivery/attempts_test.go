@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,8 @@ func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, second := &fake{script: []string{"500", "500", "500", "500", "500", "500"}}, &fake{}
 		d := fakeDeliverer(t, "", p)
+		var rests []bool
+		d.Routes[0].Account.Changed = func(resting bool) { rests = append(rests, resting) }
 		for range failures {
 			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unknown {
 				t.Errorf("before: %s", r.Cause())
@@ -185,6 +188,9 @@ func TestBreaker(t *testing.T) {
 			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted {
 				t.Errorf("well again: %s", r.Cause())
 			}
+		}
+		if !slices.Equal(rests, []bool{true, false}) {
+			t.Errorf("told that it rests: %v", rests)
 		}
 	})
 }
