@@ -314,7 +314,7 @@ func (x *exchange) reply(r sms.Receipt) {
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
-	delivered := err == nil && x.flush() == nil && x.r.Context().Err() == nil
+	delivered := err == nil && x.r.Context().Err() == nil && x.flush() == nil // in this order: who has the answer may hang up
 	x.tick(delivered)
 	x.report(r, delivered)
 	x.measure(r)
