@@ -322,7 +322,11 @@ func (x *exchange) reply(r sms.Receipt) {
 }
 
 // flush sends the answer, so that the phone does not wait for what follows: the journal, the log, those who want to know of events.
+// Strangers wait for nothing.
 func (x *exchange) flush() error {
+	if x.user == nil {
+		return nil
+	}
 	err := http.NewResponseController(x.w).Flush()
 	if errors.Is(err, http.ErrNotSupported) {
 		return nil

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,6 +142,30 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	if after := opened(); after > before+8 || before > 300 {
 		t.Errorf("%d connections at first, %d afterwards", before, after)
+	}
+}
+
+// In stealth the answer to a stranger is that of Caddy to whoever asks for what is not there, byte for byte.
+func TestStealth(t *testing.T) {
+	address := freeAddress(t)
+	config := options + strings.Replace(twilio(site("http", address), "http://127.0.0.1:1", "\trespond /nothing 404", ""), "limit off", "limit off\n\t\tstealth", 1)
+	start(t, write(t, "Caddyfile", config), address, "TOKEN=x")
+	answer := func(path string) string {
+		conn := dial(t, address)
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path); err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile("Date: [^\r]*").ReplaceAllString(string(text), "Date: now")
+	}
+	want := answer("/nothing")
+	for _, path := range []string{"/send_message/", "/send_message/?username=johndow&password=wrong&to=5551231234&body=hi"} {
+		if got := answer(path); got != want || !strings.HasPrefix(got, "HTTP/1.1 404") {
+			t.Errorf("%s is answered\n%s, and what is not there\n%s", path, got, want)
+		}
 	}
 }
 
