@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,8 +31,8 @@ type announcer struct {
 	app *caddyevents.App
 	ctx caddy.Context
 
+	started atomic.Bool
 	mu      sync.Mutex
-	started bool
 	waiting []func()
 }
 
@@ -53,7 +54,7 @@ func (a *announcer) Handle(context.Context, caddy.Event) error {
 }
 
 func (a *announcer) start() {
-	a.started = true
+	a.started.Store(true)
 	for _, tell := range a.waiting {
 		go tell() // Caddy is not done with the configuration, which a subscriber may ask for
 	}
@@ -63,23 +64,27 @@ func (a *announcer) start() {
 // mostWaiting is how many events wait: when there are more, Caddy has started for sure.
 const mostWaiting = 1000
 
-// announce tells subscribers of an event, if there are any.
-func (a *announcer) announce(name string, data func() map[string]any) {
-	tell := func() {
-		if a.app.ShouldEmit(name) {
-			a.app.Emit(a.ctx, name, data())
-		}
+// wants reports whether somebody may want to know of an event.
+func (a *announcer) wants(name string) bool { return !a.started.Load() || a.app.ShouldEmit(name) }
+
+// announce tells subscribers of an event.
+func (a *announcer) announce(name string, data map[string]any) {
+	if !a.wait(func() { a.app.Emit(a.ctx, name, data) }) {
+		a.app.Emit(a.ctx, name, data)
 	}
+}
+
+// wait has something told as soon as Caddy has started. It reports false if it has.
+func (a *announcer) wait(tell func()) bool {
 	a.mu.Lock()
-	if !a.started {
-		if a.waiting = append(a.waiting, tell); len(a.waiting) > mostWaiting {
-			a.start()
-		}
-		a.mu.Unlock()
-		return
+	defer a.mu.Unlock()
+	if a.started.Load() {
+		return false
 	}
-	a.mu.Unlock()
-	tell()
+	if a.waiting = append(a.waiting, tell); len(a.waiting) > mostWaiting {
+		a.start()
+	}
+	return true
 }
 
 // emit tells subscribers what became of the message.
@@ -93,7 +98,9 @@ func (x *exchange) emit(r sms.Receipt) {
 	case r.Outcome == sms.OutcomeUnknown:
 		name = unknownEvent
 	}
-	x.announcer.announce(name, func() map[string]any { return x.eventData(r) })
+	if x.announcer.wants(name) {
+		x.announcer.announce(name, x.eventData(r))
+	}
 }
 
 // eventData is what an event says of the message.
@@ -118,9 +125,7 @@ func (x *exchange) eventData(r sms.Receipt) map[string]any {
 // journal, which may just be opened.
 func emitLost(e journal.Entry) {
 	handlers.Range(func(h, _ any) bool {
-		go h.(*Handler).announcer.announce(lostEvent, func() map[string]any {
-			return map[string]any{"reference": e.Reference, "begun": e.Begun.Format(time.RFC3339)}
-		})
+		go h.(*Handler).announcer.announce(lostEvent, map[string]any{"reference": e.Reference, "begun": e.Begun.Format(time.RFC3339)})
 		return false
 	})
 }
