@@ -28,6 +28,7 @@ var paused atomic.Bool
 //	GET  /acrobits_sms/messages/{reference}   what became of the message behind a reference that a user reads out
 //	POST /acrobits_sms/pause                  apps are told so, and nothing is sent; a restart resumes
 //	POST /acrobits_sms/resume
+//	POST /acrobits_sms/unlock                 whoever was locked out for wrong passwords may try again
 //
 // No answer holds a secret, a number or a text.
 type adminAPI struct{}
@@ -55,9 +56,22 @@ func (a *adminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/acrobits_sms/pause", Handler: answer(http.MethodPost, turn(true))},
 		{Pattern: "/acrobits_sms/resume", Handler: answer(http.MethodPost, turn(false))},
+		{Pattern: "/acrobits_sms/unlock", Handler: answer(http.MethodPost, unlock)},
 		{Pattern: "/acrobits_sms/status", Handler: answer(http.MethodGet, status)},
 		{Pattern: messagesPath, Handler: answer(http.MethodGet, messages)},
 	}
+}
+
+// unlock forgets all wrong passwords.
+func unlock(*http.Request) (any, error) {
+	handlers.Range(func(h, _ any) bool {
+		if guard := h.(*Handler).guard; guard != nil {
+			guard.Forgive()
+		}
+		return true
+	})
+	caddy.Log().Named("http.handlers.acrobits_sms").Warn("whoever was locked out for wrong passwords may try again")
+	return map[string]bool{"unlocked": true}, nil
 }
 
 // answer makes a handler for one method that answers in JSON.

@@ -71,6 +71,26 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// Who was locked out may try again when the admin endpoint says so.
+func TestUnlock(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox\nlockout 2 5m")
+	wrong, right := get("from=johndow&password=wrong&to=5551231234&body=hi").URL.RawQuery, get(credential+"to=5551231234&body=hi").URL.RawQuery
+	for _, want := range []int{401, 401, 401, 429} {
+		if w := s.send(t, get(wrong)); w.Code != want {
+			t.Errorf("%d, want %d", w.Code, want)
+		}
+	}
+	if w := s.send(t, get(right)); w.Code != 429 {
+		t.Errorf("locked out: %d", w.Code)
+	}
+	if status, answer := admin(t, "POST", "/acrobits_sms/unlock"); status != 200 || answer != `{"unlocked":true}` {
+		t.Errorf("%d %s", status, answer)
+	}
+	if w := s.send(t, get(right)); w.Code != 200 {
+		t.Errorf("unlocked: %d", w.Code)
+	}
+}
+
 // The admin endpoint, metrics and events tell what became of messages, and nothing of what was written to whom.
 func TestStatus(t *testing.T) {
 	tapping(t, "", func(s *site, p *counting) {

@@ -88,6 +88,14 @@ func NewGuard(s Settings) *Guard {
 	}
 }
 
+// Forgive forgets all failures, but not the networks where users succeeded.
+func (g *Guard) Forgive() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.networks = recent.NewTable[netip.Prefix, *network](size)
+	g.users = recent.NewTable[string, *failures](size)
+}
+
 // NetworkOf is the network that an address counts for: itself, or of an IPv6 address the first 64 bits, which is what one
 // customer has.
 func NetworkOf(a netip.Addr) netip.Prefix {
