@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -23,12 +24,13 @@ type checker struct {
 	decoy    atomic.Pointer[[]hash] // the hashes of the costliest account, tried where a name has none or cheaper ones of its own
 	guess    []hash                 // its stand-in until an account with hashes was seen
 	verified *recent.Table[digest, *User]
-	slots    chan struct{}
 }
+
+// slots are taken by those who compute slow hashes, of all users together: one processor is left for everybody else.
+var slots = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 
 func (k *checker) start() error {
 	k.verified = recent.NewTable[digest, *User](4096)
-	k.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 	_, err := rand.Read(k.digester[:])
 	return err
 }
@@ -56,6 +58,11 @@ type account struct {
 	plain  []digest
 	ha1    []HA1
 	hashed []hash
+}
+
+// remembered reports whether a right secret is remembered, because it takes long to find it right.
+func (a *account) remembered() bool {
+	return len(a.hashed)+len(a.ha1) > 0 || slices.ContainsFunc(a.known, func(p sms.Hidden) bool { return len(p.Reveal()) == 2*sha1.Size })
 }
 
 // holds reports by 1 whether one of the plain passwords has the digest.
@@ -124,22 +131,29 @@ func (a *account) prove(p Proof) (*User, error) {
 	return a.user, nil
 }
 
-// check finds out whether a secret is that of the account, under the name that the app sent. An empty account has none.
-func (k *checker) check(ctx context.Context, c *Credential, entry *account, name, secret string) (*User, error) {
+// check finds out whether a secret is that of the account, under the name that the app sent. An empty account has none. alone is
+// the digest of the secret, if it was made already.
+func (k *checker) check(ctx context.Context, c *Credential, entry *account, name, secret string, alone digest) (*User, error) {
 	var login digest
 	doubted, decoy := c.doubts(entry.user), k.costliest()
-	if len(entry.hashed) > 0 {
+	if entry.remembered() {
 		login = k.of(aLogin, name, secret)
 		if user, ok := k.verified.Get(login); ok && user == entry.user && !doubted {
 			return user, nil
 		}
 	}
-	right := entry.holds(k.of(aSecret, "", secret))
+	if alone == (digest{}) {
+		alone = k.of(aSecret, "", secret)
+	}
+	right := entry.holds(alone)
 	if right == 0 {
 		right = entry.holds(k.of(aSecret, "", sha1Of(secret)))
 	}
 	for _, h := range entry.ha1 {
 		right |= h.holds(name, secret)
+	}
+	if right == 1 && entry.remembered() {
+		k.verified.Put(login, entry.user)
 	}
 	switch {
 	case right == 1 && (!doubted || decoy == nil):
@@ -150,8 +164,8 @@ func (k *checker) check(ctx context.Context, c *Credential, entry *account, name
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
 	defer cancel()
 	select {
-	case k.slots <- struct{}{}:
-		defer func() { <-k.slots }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -200,7 +214,7 @@ type kind byte
 
 const (
 	aSecret   kind = iota // alone: a plain password or a token
-	aLogin                // a name and a password that its hash was found to fit
+	aLogin                // a name and a password that was found to be right
 	aQuestion             // what a service is asked
 	aToken                // a JSON Web Token
 )

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/nyaruka/phonenumbers"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
@@ -19,14 +20,29 @@ func TestVerifiedIsCheap(t *testing.T) {
 	l := list(t)
 	o := &oracle{answer: says(200, `{"allowed": true, "user": "ann"}`)}
 	s, _ := o.service(t)
+	q, _, _ := newSQL(t, allColumns)
+	realms, _, _ := newSQL(t, `SELECT name, ha1, realm FROM users WHERE name = 'md5@x' AND {user} = 'ann@example.com'`)
+	j := newJWT(t, jwtSecret, nil)
+	token := signed(t, jose.HS256, []byte(jwtSecret), "", claims(nil))
 	for name, c := range map[string]struct {
 		users Users
 		Credential
 	}{
-		"plain":  {l, Credential{User: "plain", Secret: sms.Hide("12345678")}},
-		"bcrypt": {l, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}},
-		"argon":  {l, Credential{User: "argon", Secret: sms.Hide("12345678")}},
-		"http":   {s, Credential{User: "ann", Secret: sms.Hide("12345678")}},
+		"token":       {l, Credential{Secret: sms.Hide("a+token")}},
+		"sql, plain":  {q, Credential{User: "plain", Secret: sms.Hide("12345678")}},
+		"sql, bcrypt": {q, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}},
+		"sql, ha1":    {realms, Credential{User: "ann@example.com", Secret: sms.Hide("12345678")}},
+		"domain":      {l, Credential{User: "plain@example.com", Secret: sms.Hide("12345678")}},
+		"suffix":      {l, Credential{User: "bcrypt@example.com@qrcode", Secret: sms.Hide("12345678")}},
+		"capitals":    {l, Credential{User: "bcrypt@Example.com", Secret: sms.Hide("12345678")}},
+		"sha1, sent":  {l, Credential{User: "plain", Secret: sms.Hide("7c222fb2927d828af22f592134e8932480637c0d")}},
+		"sha1, kept":  {l, Credential{User: "sha1", Secret: sms.Hide("12345678")}},
+		"jwt":         {j, Credential{Secret: sms.Hide(token)}},
+		"second":      {Chain{l, s}, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}},
+		"plain":       {l, Credential{User: "plain", Secret: sms.Hide("12345678")}},
+		"bcrypt":      {l, Credential{User: "bcrypt", Secret: sms.Hide("12345678")}},
+		"argon":       {l, Credential{User: "argon", Secret: sms.Hide("12345678")}},
+		"http":        {s, Credential{User: "ann", Secret: sms.Hide("12345678")}},
 	} {
 		ask := func() {
 			if _, err := c.users.Authenticate(t.Context(), c.Credential); err != nil {

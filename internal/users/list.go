@@ -130,12 +130,14 @@ func (l *List) try(ctx context.Context, c *Credential, secret string) (*User, er
 		return nil, ErrDenied
 	}
 	entry, known := l.find(name)
+	var alone digest
 	if len(l.tokens) > 0 {
 		// A token needs no name. Beside one there may be the user's own, or a caller ID that templates call from.
-		owner := l.tokens[l.of(aSecret, "", secret)]
+		alone = l.of(aSecret, "", secret)
+		owner := l.tokens[alone]
 		if owner != nil && (owner == entry.user || !known && strings.ContainsAny(name[:1], "+0123456789")) {
 			return owner, nil
 		}
 	}
-	return l.check(ctx, c, entry, name, secret)
+	return l.check(ctx, c, entry, name, secret, alone)
 }

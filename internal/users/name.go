@@ -6,25 +6,24 @@ import "strings"
 // user, user@domain and user@domain@suffix for the same person, with stray blanks, and a domain in any case.
 func namesOf(s string) []string {
 	s = strings.TrimSpace(s)
-	user, rest, hasDomain := strings.Cut(s, "@")
-	if !hasDomain {
+	at := strings.IndexByte(s, '@')
+	if at < 0 {
 		return []string{s}
 	}
-	domain, _, hasSuffix := strings.Cut(rest, "@")
-	names := []string{foldDomain(s), user}
-	if hasSuffix {
-		names = []string{foldDomain(s), user + "@" + strings.ToLower(domain), user}
+	s = foldDomain(s)
+	if suffix := strings.IndexByte(s[at+1:], '@'); suffix >= 0 {
+		return []string{s, s[:at+1+suffix], s[:at]}
 	}
-	return names
+	return []string{s, s[:at]}
 }
 
 // foldDomain writes what follows the first @ in lower case.
 func foldDomain(name string) string {
 	user, domain, has := strings.Cut(name, "@")
-	if !has {
-		return name
+	if folded := strings.ToLower(domain); has && folded != domain {
+		return user + "@" + folded
 	}
-	return user + "@" + strings.ToLower(domain)
+	return name
 }
 
 // userAndDomain is a name without what follows a second @.

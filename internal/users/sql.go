@@ -92,7 +92,7 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if c.Proof != nil {
 		return entry.prove(c.Proof)
 	}
-	return c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret) })
+	return c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret, digest{}) })
 }
 
 // Find implements Finder.
