@@ -61,6 +61,9 @@ func TestPause(t *testing.T) {
 			if w.Code != step.sends {
 				t.Errorf("after %s %s: %d", step.method, step.path, w.Code)
 			}
+			if step.sends == 429 && w.Header().Get("Retry-After") == "" {
+				t.Error("it is not said when to try again")
+			}
 			if r := read(t, w); step.sends == 429 && r.Message != "Sending is paused by your administrator" {
 				t.Errorf("told %q", r.Message)
 			}

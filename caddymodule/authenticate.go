@@ -37,7 +37,7 @@ func (x *exchange) authenticate() error {
 	from := x.network()
 	line := x.turns.Of(from)
 	if !line.Take(x.r.Context()) {
-		return sms.Refuse(sms.Limited)
+		return crowded()
 	}
 	defer line.Done()
 	if x.guard != nil {
@@ -70,9 +70,16 @@ func (x *exchange) authenticate() error {
 	case errors.Is(err, users.ErrUnavailable):
 		return sms.RefuseAs(sms.Internal, sms.UsersUnknown)
 	case !wrong, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled): // too many others are being checked
-		return sms.Refuse(sms.Limited)
+		return crowded()
 	}
 	return sms.Refuse(sms.Unauthorized)
+}
+
+// crowded says that too many others are being checked.
+func crowded() error {
+	refusal := sms.Refuse(sms.Limited)
+	refusal.RetryAfter = retryLater
+	return refusal
 }
 
 // inFront is the user whom a handler in front of this one has authenticated.

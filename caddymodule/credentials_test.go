@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Two users with every kind of credential: nothing of one is right for the other.
@@ -35,9 +37,11 @@ type said struct{ user, secret []string }
 
 // credentialKinds are the ways in which an app can say it. A value in JSON is written as it is, everywhere else it is a text.
 var credentialKinds = map[string]struct {
-	token bool // the secret needs no name
-	named bool // a name is part of it
-	make  func(t *testing.T, s *site, c said) *http.Request
+	token         bool                      // the secret needs no name
+	named         bool                      // a name is part of it
+	block         string                    // what stands in the site besides
+	right, others func(t *testing.T) string // ann's secret and bob's, unless it is their password or token
+	make          func(t *testing.T, s *site, c said) *http.Request
 }{
 	"query": {named: true, make: func(_ *testing.T, _ *site, c said) *http.Request {
 		return get(c.pairs("username", "password") + sendTo)
@@ -98,16 +102,59 @@ var credentialKinds = map[string]struct {
 		}
 		return r
 	}},
-	"digest": {named: true, make: func(t *testing.T, s *site, c said) *http.Request {
+	"digest":         {named: true, make: byDigest("MD5")},
+	"digest SHA-256": {named: true, make: byDigest("SHA-256")},
+	"token in the path": {token: true, block: "path /send/{token}/{to}/{body}\n", make: func(_ *testing.T, _ *site, c said) *http.Request {
+		path, more := "/send", c
+		if len(c.secret) > 0 {
+			path, more = path+"/"+url.PathEscape(c.secret[0]), said{secret: c.secret[1:]}
+		}
+		return httptest.NewRequest(http.MethodGet, path+"/+15551231234/hi?"+more.pairs("", "token"), nil)
+	}},
+	"password in the path": {named: true, block: "path /send/{user}/{password}/{to}/{body}\n", make: func(_ *testing.T, _ *site, c said) *http.Request {
+		path, more := "/send", c
+		if len(c.user) > 0 {
+			path, more.user = path+"/"+url.PathEscape(c.user[0]), c.user[1:]
+		}
+		if len(c.secret) > 0 {
+			path, more.secret = path+"/"+url.PathEscape(c.secret[0]), c.secret[1:]
+		}
+		return httptest.NewRequest(http.MethodGet, path+"/+15551231234/hi?"+more.pairs("username", "password"), nil)
+	}},
+	"JSON Web Token": {token: true, block: aJWT, right: jwtFor("ann"), others: jwtFor("bob"), make: func(_ *testing.T, _ *site, c said) *http.Request {
+		return get(c.pairs("", "token") + sendTo)
+	}},
+	"JSON Web Token as bearer": {token: true, block: aJWT, right: jwtFor("ann"), others: jwtFor("bob"), make: func(_ *testing.T, _ *site, c said) *http.Request {
+		r := get(sendTo)
+		for _, secret := range c.secret {
+			r.Header.Add("Authorization", "Bearer "+secret)
+		}
+		return r
+	}},
+	"JSON Web Token and name": {named: true, block: aJWT, right: jwtFor("ann"), others: jwtFor("bob"), make: func(_ *testing.T, _ *site, c said) *http.Request {
+		return get(c.pairs("username", "token") + sendTo)
+	}},
+}
+
+const aJWT = "users jwt {\nsecret `" + jwtSecret + "`\naudience sms\n}\n"
+
+func jwtFor(user string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		return jwtOf(t, jwtSecret, map[string]any{"sub": user, "aud": "sms", "exp": time.Now().Add(time.Hour).Unix()})
+	}
+}
+
+func byDigest(algorithm string) func(*testing.T, *site, said) *http.Request {
+	return func(t *testing.T, s *site, c said) *http.Request {
 		r := get(sendTo)
 		challenge := s.send(t, get(sendTo))
 		for _, user := range append(c.user, c.user...)[:max(len(c.user), min(len(c.secret), 2*len(c.user)))] {
 			for _, secret := range c.secret {
-				r.Header.Add("Authorization", answering(t, challenge, "MD5", user, secret, get(sendTo)).Header.Get("Authorization"))
+				r.Header.Add("Authorization", answering(t, challenge, algorithm, user, secret, get(sendTo)).Header.Get("Authorization"))
 			}
 		}
 		return r
-	}},
+	}
 }
 
 func (c said) each(user, secret string, write func(name, value string)) {
@@ -148,14 +195,17 @@ func (c said) elements(user, secret string) (s string) {
 func TestNoCredentialNoMessage(t *testing.T) {
 	p := newProvider(t)
 	p.say(201, `{"sid":"SM1"}`)
-	s := newSite(t, credentialUsers+"limit off\nadapter twilio {\nbase_url "+p.URL+"\naccount_sid AC1\nauth_token the-auth-token\n}")
 	long := strings.Repeat("x", 5000)
 	for kind, k := range credentialKinds {
+		s := newSite(t, credentialUsers+k.block+"limit off\nadapter twilio {\nbase_url "+p.URL+"\naccount_sid AC1\nauth_token the-auth-token\n}")
 		right := "the-password-of-ann"
 		if k.token {
 			right = "the-token-of-ann"
 		}
 		others := strings.Replace(right, "ann", "bob", 1)
+		if k.right != nil {
+			right, others = k.right(t), k.others(t)
+		}
 		if w := s.send(t, k.make(t, s, said{[]string{"ann"}, []string{right}})); w.Code != 200 || p.count.Swap(0) != 1 {
 			t.Errorf("%s: the right credential is refused: %d %s", kind, w.Code, w.Body)
 			continue
@@ -206,12 +256,18 @@ func TestNoCredentialNoMessage(t *testing.T) {
 			}
 		}
 		for what, c := range wrong {
-			if odd := strings.ContainsAny(strings.Join(append(c.user, c.secret...), ""), "\x00\x01"); odd && (kind == "digest" || kind == "xml") {
+			if odd := strings.ContainsAny(strings.Join(append(c.user, c.secret...), ""), "\x00\x01"); odd && (strings.HasPrefix(kind, "digest") || kind == "xml") {
 				continue // it cannot be written so
+			}
+			if k.right != nil && (what == "no name" || what == "empty name") {
+				continue // a JSON Web Token needs none
 			}
 			w := s.send(t, k.make(t, s, c))
 			if w.Code/100 == 2 || read(t, w).ID != "" {
 				t.Errorf("%s, %s: %d %s", kind, what, w.Code, w.Body)
+			}
+			if told := strings.ToLower(fmt.Sprint(w.Header()) + w.Body.String()); strings.Contains(told, "caddy") || strings.Contains(told, "acrobits") || strings.Contains(told, "twilio") {
+				t.Errorf("%s, %s: a stranger is told what stands here: %s", kind, what, told)
 			}
 			if n := p.count.Swap(0); n != 0 {
 				t.Errorf("%s, %s: the provider received %d requests", kind, what, n)

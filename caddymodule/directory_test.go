@@ -98,6 +98,12 @@ func TestUserFile(t *testing.T) {
 		if ask(ann, "5551231234") != 401 || ask("username=bob&password=12345678", "5551231234") != 200 {
 			t.Error("a change of the file does not count")
 		}
+		write("bob,12345678,nonsense!,\n")
+		time.Sleep(2 * time.Second)
+		s.log.TakeAll()
+		if ask("username=bob&password=12345678", "5551231234") != 200 {
+			t.Error("a version that cannot be read counts")
+		}
 	})
 	write("bob,12345678,nonsense!,\n")
 	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), "user 1 of the file: what stands in from cannot be read") {
@@ -147,6 +153,8 @@ func TestUserService(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		case asked.User == "ann" && asked.Password == "12345678", asked.Token == "a-token-for-ann":
 			_, _ = io.WriteString(w, `{"allowed": true, "user": "ann", "from": ["+15550007777"], "allow": ["GB"]}`)
+		case asked.User == "gb":
+			_, _ = io.WriteString(w, `{"allowed": true, "user": "gb", "from": ["+447400654321"], "region": "GB", "limits": ["1 messages per minute"]}`)
 		case asked.User == "wrong" && asked.Password == "12345678":
 			_, _ = io.WriteString(w, `{"allowed": true, "user": "wrong", "from": ["canary nonsense!"]}`)
 		default:
@@ -164,6 +172,8 @@ func TestUserService(t *testing.T) {
 		{"token=a-token-for-ann&to=%2B447400123456&body=hi", 200},
 		{"username=ann&password=12345678&from=%2B15550001111&to=5551231234&body=hi", 403},
 		{"username=ann&password=12345678&to=%2B4915112345678&body=hi", 403},
+		{"username=gb&password=12345678&to=07400123456&body=hi", 200}, // in his region
+		{"username=gb&password=12345678&to=07400123457&body=hi", 429}, // by his limit
 		{"username=ann&password=wrong&to=5551231234&body=hi", 401},
 		{"username=wrong&password=12345678&to=5551231234&body=hi", 500},
 	} {

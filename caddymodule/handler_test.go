@@ -1054,6 +1054,7 @@ func TestBursts(t *testing.T) {
 	p.say(201, `{"sid":"SM1"}`)
 	s := p.site(t, "allow all")
 	again := p.site(t, "allow all") // as after a reload
+	subscribe(t, s)
 	for i := range 20 {
 		w := []*site{s, again}[i%2].send(t, get(fmt.Sprintf("%sto=%%2B1555123%04d&body=hi", credential, i)))
 		if want := map[bool]int{true: 200, false: 429}[i < 9]; w.Code != want || want == 429 && w.Header().Get("Retry-After") != "600" {
@@ -1068,6 +1069,9 @@ func TestBursts(t *testing.T) {
 		if want := map[bool]int{true: 200, false: 429}[i < 4]; w.Code != want { // the United States were the first
 			t.Errorf("%s: %d, want %d", to, w.Code, want)
 		}
+	}
+	if n := slices.Index(subscribed, heldEvent); n < 0 || subscribedData[n]["cause"] != "held.numbers_in_a_row" || subscribed[len(subscribed)-1] != heldEvent {
+		t.Errorf("the events are %v", subscribed)
 	}
 	if lines := s.events(); lines[len(lines)-1]["cause"] != "held.many_countries" {
 		t.Errorf("the log says %v", lines[len(lines)-1]["cause"])

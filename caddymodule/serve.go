@@ -185,10 +185,15 @@ func (x *exchange) original() (method, path, target string) {
 // region is the country of numbers without one.
 func (x *exchange) region() string { return cmp.Or(x.user.Region, x.DefaultRegion) }
 
+// retryLater is when to try again where nobody knows.
+const retryLater = time.Minute
+
 // count takes the message off what may still be sent.
 func (x *exchange) count() error {
 	if paused.Load() {
-		return sms.Refuse(sms.Held)
+		refusal := sms.Refuse(sms.Held)
+		refusal.RetryAfter = retryLater
+		return refusal
 	}
 	m, now := &x.message, time.Now()
 	if x.segments = text.Segments(m.Body.Reveal()); x.segments > 1 { // it may be cut into more

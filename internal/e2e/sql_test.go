@@ -312,9 +312,9 @@ func TestUsersOfDatabases(t *testing.T) {
 `, site("http", at), strings.Replace(strings.ReplaceAll(example, "\n", "\n\t\t"), "query `", "cache 1s\n\t\t\ttimeout 2s\n\t\t\tquery `", 1), p.URL))
 			env := []string{"USERS_DATABASE=" + address, "TOKEN=x"}
 			s := start(t, config, at, env...)
-			send := func(name, password string) int {
+			send := func(name, password string) int { // each time another text, or else it may be a repeat
 				t.Helper()
-				resp, err := http.PostForm("http://"+at+"/", url.Values{"username": {name}, "password": {password}, "sms_to": {"+15551234567"}, "sms_body": {"Hello World"}})
+				resp, err := http.PostForm("http://"+at+"/", url.Values{"username": {name}, "password": {password}, "sms_to": {"+15551234567"}, "sms_body": {time.Now().String()}})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What was counted outlives a reload, a rotated secret and a configuration that is refused; so do the users of a file; the
@@ -24,7 +25,7 @@ func TestStateOutlivesReload(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "users.csv"), []byte("name,password,from\nann,12345678,+15550007777\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, file, address, "TOKEN=x", "OTHER_TOKEN=y")
+	s := start(t, file, address, "TOKEN=x", "OTHER_TOKEN=y")
 	post := func(path, contentType, body string) (int, string) {
 		t.Helper()
 		resp, err := http.Post("http://"+admin+path, contentType, strings.NewReader(body))
@@ -49,7 +50,7 @@ func TestStateOutlivesReload(t *testing.T) {
 	}
 	as := func(user string) int {
 		t.Helper()
-		resp, err := http.PostForm("http://"+address+"/send_message", url.Values{"username": {user}, "password": {"12345678"}, "sms_to": {"5551231234"}, "sms_body": {"Hi"}})
+		resp, err := http.PostForm("http://"+address+"/send_message", url.Values{"username": {user}, "password": {"12345678"}, "sms_to": {"5551231234"}, "sms_body": {time.Now().String()}}) // each another, or else it may be a repeat
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,6 +85,14 @@ func TestStateOutlivesReload(t *testing.T) {
 		if got := step.got(); got != step.want {
 			t.Errorf("step %d, %s: %d, want %d", i, step.what, got, step.want)
 		}
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "users.csv"), []byte("name,password,from\nann,12345678,nonsense!\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool {
+		return as("ann") == 429 && strings.Contains(s.out.String(), "the file of users cannot be read")
+	}) {
+		t.Error("a file that cannot be read is taken, or it is not said")
 	}
 	if n := len(p.take()); n != 6 {
 		t.Errorf("%d messages went out, want 6", n)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -243,6 +244,31 @@ func BenchmarkTake(b *testing.B) {
 		now = now.Add(time.Hour)
 		if counters.take(list, use, now) != nil {
 			b.Fatal("refused")
+		}
+	}
+}
+
+// later is a time after another one on a machine whose clock was set meanwhile.
+func later(t time.Time, after, set time.Duration) time.Time {
+	t = t.Add(after)
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(int64(set/time.Second)) << 30 // the seconds of its wall clock, not of its monotonic one
+	return t
+}
+
+// Setting the clock neither fills a window nor empties it.
+func TestClockIsSet(t *testing.T) {
+	for _, set := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
+		counters, list, began := NewCounters(), rules(t, "user 1 messages per hour"), time.Now()
+		if now := later(began, time.Second, set); now.Sub(began) != time.Second || now.Round(0).Sub(began.Round(0)) != set+time.Second {
+			t.Fatal("the clock of this test does not work")
+		}
+		for i, c := range []struct {
+			now  time.Time
+			want bool
+		}{{began, true}, {later(began, time.Minute, set), false}, {later(began, time.Hour, set), true}, {later(began, time.Hour+time.Minute, 0), false}} {
+			if x := counters.take(list, Use{User: "bob"}, c.now); (x == nil) != c.want || x != nil && x.Wait != 59*time.Minute {
+				t.Errorf("set by %s, message %d: %v", set, i, x)
+			}
 		}
 	}
 }

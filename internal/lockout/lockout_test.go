@@ -139,15 +139,18 @@ func TestParallel(t *testing.T) {
 
 // A million names and addresses take no more memory than the tables hold.
 func TestBounded(t *testing.T) {
-	g := NewGuard(Default)
+	g, turns := NewGuard(Default), NewTurns()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	for i := range 1_000_000 {
 		a := netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
 		name, now := fmt.Sprint("user", i), start.Add(time.Duration(i)*time.Millisecond)
+		line := turns.Of(NetworkOf(a))
+		line.Take(t.Context())
 		g.Failed(NetworkOf(a), name, now)
 		g.Admit(NetworkOf(a), name, now)
+		line.Done()
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -157,6 +160,7 @@ func TestBounded(t *testing.T) {
 		t.Errorf("%.1f MiB", used)
 	}
 	runtime.KeepAlive(g)
+	runtime.KeepAlive(turns)
 }
 
 func BenchmarkAdmit(b *testing.B) {
