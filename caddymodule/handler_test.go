@@ -947,6 +947,16 @@ func TestTimeOfRefusals(t *testing.T) {
 				}
 			}
 		}
+		s.users = stubUsers(func() (*users.User, error) { return nil, users.ErrDenied })
+		began, all := time.Now(), sync.WaitGroup{}
+		for range 64 { // of one network, where whoever waits keeps nobody else waiting
+			all.Go(func() {
+				if w := s.send(t, get(credential+"to=5551231234&body=hi")); w.Code != 401 || time.Since(began) != answerStep {
+					t.Errorf("one of many: %d after %s", w.Code, time.Since(began))
+				}
+			})
+		}
+		all.Wait()
 		s.users = right
 		for query, want := range map[string]int{"to=5551231234&body=hi": 401, credential + "to=5551231234&body=hi": 200, credential + "to=12": 400} {
 			began := time.Now()
