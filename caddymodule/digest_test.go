@@ -165,7 +165,9 @@ func TestDigestConfig(t *testing.T) {
 
 // Whom a handler in front has authenticated needs nothing else here; nobody can say so himself.
 func TestAuthenticatedInFront(t *testing.T) {
-	s := newSite(t, "user johndow {\nfrom +15550001111\n}\nuser jane {\npassword a-password-for-jane\n}\ndefault_region US\nauthenticated\nadapter sandbox")
+	s := newSite(t, "user johndow {\nfrom +15550001111\n}\nuser jane {\npassword a-password-for-jane\n}\ndefault_region US\nlimit off\nauthenticated\n"+ownAPI)
+	p := new(counting)
+	s.deliverer.Routes[0].Transport = p
 	as := func(name string, r *http.Request) int {
 		w := httptest.NewRecorder()
 		repl := caddy.NewReplacer()
@@ -198,8 +200,9 @@ func TestAuthenticatedInFront(t *testing.T) {
 		"forged":             {"", forged, 401},
 		"a password":         {"", get(sendTo + "&user=jane&password=a-password-for-jane"), 200},
 	} {
-		if got := as(c.name, c.request); got != c.status {
-			t.Errorf("%s: %d, want %d", what, got, c.status)
+		before := p.took
+		if got := as(c.name, c.request); got != c.status || (p.took > before) != (c.status == 200) {
+			t.Errorf("%s: %d, want %d; %d texts", what, got, c.status, p.took-before)
 		}
 		if c.status == 200 && c.name != "" {
 			if line := s.events(); len(line) != 1 || line[0]["user"] != "johndow" {

@@ -55,6 +55,25 @@ func TestParseUsers(t *testing.T) {
 	}
 }
 
+// A file may hold thousands of users.
+func TestThousandsOfUsers(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("name,password,from\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "user%d,the-password-of-%d,+1555%07d\n", i, i, i)
+	}
+	path := filepath.Join(t.TempDir(), "users.csv")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "default_region US\nadapter sandbox\nusers file "+path)
+	for _, i := range []int{0, 5000, 9999} {
+		if w := s.send(t, get(fmt.Sprintf("user=user%d&password=the-password-of-%d&to=5551231234&body=hi&from=%%2B1555%07d", i, i, i))); w.Code != 200 {
+			t.Errorf("user %d: %d", i, w.Code)
+		}
+	}
+}
+
 // Users of a file send beside those of the configuration, with their own numbers and destinations, as soon as they stand
 // in it; one who is taken out sends no more.
 func TestUserFile(t *testing.T) {

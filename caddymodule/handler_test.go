@@ -174,7 +174,7 @@ const demo = `
 	user johndow {
 		password 12345678
 		token    a-token-for-johndow
-		from     +15550001111 +15550002222 ACME
+		from     +15550001111 +15550002222 ACME 72227
 	}
 	user other {
 		password other-password
@@ -200,6 +200,8 @@ func TestSandboxSite(t *testing.T) {
 		{get(credential + "to=5551231234,%2B15551231234&body=the+same+twice"), 200, ""},
 		{get(credential + "to=5551231234&body=hi&sender=%2B15550002222"), 200, ""},
 		{get(credential + "to=5551231234&body=hi&sender=ACME"), 200, ""},
+		{get(credential + "to=5551231234&body=hi&sender=72227"), 200, ""},
+		{get(credential + "to=5551231234&body=hi&sender=72228"), 403, "This number is not yours to send from"},
 		{get(credential + "to=5551231234&body=hi&sender=johndow"), 200, ""},
 
 		{get(credential + "to=5551231234&body="), 400, "The message is empty"},
@@ -965,6 +967,23 @@ func TestTimeOfRefusals(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Strangers are not told what the server is.
+func TestServerIsNotNamed(t *testing.T) {
+	s := newSite(t, demo+"adapter sandbox")
+	for query, named := range map[string]bool{
+		"": false, "from=johndow&password=wrong&to=5551231234&body=hi": false, "from=nobody&password=x": false, credential + "to=5551231234&body=hi": true,
+	} {
+		w := httptest.NewRecorder()
+		w.Header().Set("Server", "Caddy")
+		if err := s.ServeHTTP(w, caddyhttp.PrepareRequest(get(query), caddy.NewReplacer(), w, &caddyhttp.Server{}), nil); err != nil {
+			t.Error(err)
+		}
+		if got := w.Header().Get("Server") != ""; got != named {
+			t.Errorf("%s: %d %v", query, w.Code, w.Header())
+		}
+	}
 }
 
 // In stealth, whoever does not prove who he is finds nothing here.

@@ -308,6 +308,9 @@ func (x *exchange) reply(r sms.Receipt) {
 		}
 	}
 	x.challenge(r)
+	if x.user == nil && !x.Stealth {
+		x.w.Header().Del("Server") // strangers need not know what they found
+	}
 	x.replied = replying
 	var err error
 	switch {

@@ -89,7 +89,9 @@ func (u *Untracked) Part(_, id string, _ int) {
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Receipt {
 	j := &journey{Deliverer: d, ctx: context.WithoutCancel(ctx), end: d.End(m), message: m, log: log}
 	if d.tooLate(j.end) {
-		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited), Detail: "the time was spent before it could be sent"}
+		return sms.Receipt{
+			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, RetryAfter: time.Minute}, Detail: "the time was spent before it could be sent",
+		}
 	}
 	if adapter, parts, accepted := log.Sent(); accepted > 0 {
 		return j.resume(adapter, parts, accepted)

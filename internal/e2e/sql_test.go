@@ -25,7 +25,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database"
 )
 
-// The tables as the systems make them, with two users.
+// The tables as the systems make them, with the columns that matter here, and two users.
 // https://github.com/fusionpbx/fusionpbx (app/extensions/app_config.php, core/domains/app_config.php)
 const fusionPBX = `
 CREATE TABLE v_domains (domain_uuid uuid PRIMARY KEY, domain_parent_uuid uuid, domain_name text, domain_enabled text, domain_description text);

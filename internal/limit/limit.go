@@ -262,6 +262,8 @@ func (n *Count) take(r Rule, amount int, now time.Time, commit bool) (wait time.
 	full := n.Full
 	if full.Before(now) {
 		full = now
+	} else if most := now.Add(time.Duration(r.Most) * each); full.After(most) { // a clock that was set back
+		full = most
 	}
 	full = full.Add(time.Duration(amount) * each)
 	if over := full.Sub(now) - time.Duration(r.Most)*each; over > 0 {

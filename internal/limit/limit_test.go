@@ -256,6 +256,18 @@ func later(t time.Time, after, set time.Duration) time.Time {
 }
 
 // Setting the clock neither fills a window nor empties it.
+func TestClockIsSetBack(t *testing.T) {
+	counters, list, now := NewCounters(), rules(t, "user 2 messages per minute"), time.Now().Round(0) // as a database keeps it
+	for range 2 {
+		if x := counters.take(list, Use{User: "bob"}, now); x != nil {
+			t.Error(x)
+		}
+	}
+	if x := counters.take(list, Use{User: "bob"}, now.Add(-2*time.Hour)); x == nil || x.Wait > time.Minute {
+		t.Errorf("after the clock was set back: %v", x)
+	}
+}
+
 func TestClockIsSet(t *testing.T) {
 	for _, set := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
 		counters, list, began := NewCounters(), rules(t, "user 1 messages per hour"), time.Now()
