@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// What was counted outlives a reload, a rotated secret and a configuration that is refused; so do the users of a file; the
-// admin endpoint stops and resumes everything.
+// What was counted outlives a reload, a rotated secret and a configuration that is refused; so do the users of a file, and who is
+// locked out; the admin endpoint stops and resumes everything.
 func TestStateOutlivesReload(t *testing.T) {
 	p := newProvider(t).plain()
 	p.say(201, `{"sid":"SM1"}`)
@@ -48,15 +48,16 @@ func TestStateOutlivesReload(t *testing.T) {
 		}
 		return 200
 	}
-	as := func(user string) int {
+	with := func(user, password string) int {
 		t.Helper()
-		resp, err := http.PostForm("http://"+address+"/send_message", url.Values{"username": {user}, "password": {"12345678"}, "sms_to": {"5551231234"}, "sms_body": {time.Now().String()}}) // each another, or else it may be a repeat
+		resp, err := http.PostForm("http://"+address+"/send_message", url.Values{"username": {user}, "password": {password}, "sms_to": {"5551231234"}, "sms_body": {time.Now().String()}}) // each another, or else it may be a repeat
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
 		return resp.StatusCode
 	}
+	as := func(user string) int { return with(user, "12345678") }
 	for i, step := range []struct {
 		what string
 		got  func() int
@@ -81,6 +82,16 @@ func TestStateOutlivesReload(t *testing.T) {
 		{"wider", func() int { return load(strings.Replace(config, "user 3 messages", "user 4 messages", 1)) }, 200},
 		{"one more", func() int { return as("ann") }, 200},
 		{"and no more", func() int { return as("ann") }, 429},
+		{"guesses", func() int {
+			for range 11 {
+				with("johndow", "wrong")
+			}
+			return as("johndow")
+		}, 429},
+		{"reload", func() int { return load(config) }, 200},
+		{"still locked out", func() int { return as("johndow") }, 429},
+		{"unlock", func() int { status, _ := post("/acrobits_sms/unlock", "", ""); return status }, 200},
+		{"unlocked", func() int { return as("johndow") }, 200},
 	} {
 		if got := step.got(); got != step.want {
 			t.Errorf("step %d, %s: %d, want %d", i, step.what, got, step.want)
@@ -94,7 +105,7 @@ func TestStateOutlivesReload(t *testing.T) {
 	}) {
 		t.Error("a file that cannot be read is taken, or it is not said")
 	}
-	if n := len(p.take()); n != 6 {
-		t.Errorf("%d messages went out, want 6", n)
+	if n := len(p.take()); n != 7 {
+		t.Errorf("%d messages went out, want 7", n)
 	}
 }
