@@ -83,7 +83,7 @@ func TestRetries(t *testing.T) {
 		scripts [][]string
 		counts  []int
 		cause   sms.Cause
-		atMost  time.Duration
+		atMost  time.Duration // and at least half of it
 	}{
 		"dial":                        {[][]string{{"dial", "dial"}}, []int{3}, sms.NoCause, 1500 * time.Millisecond},
 		"never there":                 {[][]string{{"dial", "dial", "dial", "dial", "dial"}}, []int{4}, sms.Unavailable, 3500 * time.Millisecond},
@@ -110,7 +110,7 @@ func TestRetries(t *testing.T) {
 				}
 				began, attempts := time.Now(), 0
 				r := fakeDeliverer(t, "", providers...).Deliver(context.Background(), message(), new(Untracked))
-				if took := time.Since(began); r.Cause() != c.cause || took > c.atMost {
+				if took := time.Since(began); r.Cause() != c.cause || took > c.atMost || took < c.atMost/2 {
 					t.Errorf("%s after %v", r.Cause(), took)
 				}
 				for i, p := range providers {
@@ -124,6 +124,26 @@ func TestRetries(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a provider says to come back after is waited for to the end, and those who failed together do not come back together.
+func TestPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(map[time.Duration]bool)
+		for range 100 {
+			p := &fake{script: []string{"429"}}
+			fakeDeliverer(t, "", p).Deliver(context.Background(), message(), new(Untracked))
+			seen[p.at[1].Round(10*time.Millisecond)] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("100 came back after %v", seen)
+		}
+		p := &fake{script: []string{"429 7"}}
+		fakeDeliverer(t, "", p).Deliver(context.Background(), message(), new(Untracked))
+		if p.at[1] < 7*time.Second {
+			t.Errorf("asked again after %v instead of 7s", p.at[1])
+		}
+	})
 }
 
 // Where the provider tells messages apart by our id, an unknown one is sent once more; whatever but a yes says nothing new.

@@ -91,6 +91,35 @@ func TestDeletedTextIsGone(t *testing.T) {
 	}
 }
 
+// That a message is about to be sent is on the disk before it is; how it ended comes there with the next that is.
+func TestPendingIsDurable(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(filepath.Join(dir, "journal.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := journal.Open(s, func(journal.Entry) {}, func(err error) { t.Error(err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Release()
+		for n := range int32(3) {
+			before := s.syncs.Load()
+			m := &sms.Message{ID: string('a' + n), User: "johndow", Body: sms.Hide(string('a' + n))}
+			turn, _, err := j.Begin(t.Context(), time.Now().Add(time.Minute), m, journal.Terms{})
+			if err != nil || !turn.Mine() || s.syncs.Load() != before+1 {
+				t.Errorf("begun after %d syncs, %v", s.syncs.Load()-before, err)
+			}
+			turn.Part("a", "1", 1)
+			turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "a", ID: "1", Parts: 1})
+			if s.syncs.Load() != before+1 {
+				t.Error("the end has waited for the disk")
+			}
+		}
+	})
+}
+
 // Nobody else reads the journal, and after the end it is one file.
 func TestFiles(t *testing.T) {
 	s := open(t)
