@@ -222,6 +222,18 @@ func (x *text) last() (whole []*sending) {
 	return whole
 }
 
+// newest is the last sending of whatever part, nil if there is none.
+func (x *text) newest() (newest *sending) {
+	for _, part := range x.sent {
+		for _, s := range part {
+			if newest == nil || !s.began.Before(newest.began) {
+				newest = s
+			}
+		}
+	}
+	return newest
+}
+
 // judgeClaim says whether what is about to be sent may have gone out before.
 func (w *world) judgeClaim(x *text, p *process, turn *Turn) {
 	_, _, sent := turn.Sent()
@@ -252,8 +264,15 @@ func (w *world) judgeAnswer(x *text, r sms.Receipt) {
 			w.judge("%s is told to be accepted", x.name)
 		}
 	case sms.Refused:
-		if r.Refusal == nil {
+		switch newest := x.newest(); {
+		case r.Refusal == nil:
 			w.judge("%s is refused without a reason", x.name)
+		case r.Cause() != sms.Internal && (newest == nil || newest.fate != tookNot || newest.ended.IsZero()): // the store is away
+			w.judge("%s is told to be refused", x.name)
+		}
+	default:
+		if newest := x.newest(); newest != nil && newest.fate == took && !newest.ended.IsZero() && !newest.dead.Load() && len(x.last()) == x.parts && w.away == here {
+			w.judge("nobody knows of %s, which was accepted", x.name)
 		}
 	}
 }
