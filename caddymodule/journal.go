@@ -265,9 +265,14 @@ func lost(e journal.Entry) {
 	emitLost(e)
 }
 
-func away(err error) {
+// noteFailure counts what could not be written down.
+func noteFailure() {
 	measuredJournalErrors.Inc()
 	failed.Store(time.Now().UnixNano())
+}
+
+func away(err error) {
+	noteFailure()
 	journalLogger().Error("the journal cannot be written", zap.Error(err))
 }
 

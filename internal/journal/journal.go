@@ -173,11 +173,16 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 		}
 		if first.unwritten != nil { // nothing is repeated before it is written down
 			j.mu.Unlock()
-			if err := first.write(); err != nil {
-				return nil, sms.Receipt{}, errors.Join(ErrAway, err)
-			}
+			err := first.write()
 			j.mu.Lock()
-			continue
+			if err == nil {
+				continue
+			}
+			defer j.mu.Unlock()
+			if first.receipt.Outcome != sms.Refused { // that nothing was sent would be untrue
+				return t, t.join(first), nil
+			}
+			return nil, sms.Receipt{}, errors.Join(ErrAway, err)
 		}
 		if first.done == nil {
 			first.done = make(chan struct{})
@@ -190,12 +195,7 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 		case <-done:
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			if t.entry = first.entry; t.entry.Reference != "" {
-				m.Reference = t.entry.Reference
-			}
-			r := first.receipt
-			r.Repeat = true
-			return t, r, nil
+			return t, t.join(first), nil
 		case <-ctx.Done():
 		case <-timer.C:
 		}
@@ -206,6 +206,16 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 	fresh := j.end == nil || time.Since(j.renewed) < 2*Renewal
 	j.mu.Unlock()
 	return t.claim(ctx, deadline, fresh)
+}
+
+// join is what a repeat is told of the first, which has ended.
+func (t *Turn) join(first *Turn) sms.Receipt {
+	if t.entry = first.entry; t.entry.Reference != "" {
+		t.message.Reference = t.entry.Reference
+	}
+	r := first.receipt
+	r.Repeat = true
+	return r
 }
 
 // unanswered is the receipt of a repeat that no longer waits.

@@ -83,8 +83,8 @@ func TestStoreAway(t *testing.T) {
 			if len(l.failed) == 0 {
 				t.Error("nobody is told that the end could not be written down")
 			}
-			if _, _, err := j.begin(textMessage("1")); !errors.Is(err, ErrAway) {
-				t.Errorf("repeated: %v", err)
+			if repeat, r, err := j.begin(textMessage("1")); err != nil || repeat.Mine() || r.ID != "sms-1" || !r.Repeat {
+				t.Errorf("repeated: %v %v", r.Outcome, err)
 			}
 			if _, _, err := j.begin(textMessage("2")); !errors.Is(err, ErrAway) {
 				t.Errorf("another: %v", err)
