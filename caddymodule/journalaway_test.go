@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,6 +75,26 @@ func journalErrors(t *testing.T, s *site) string {
 	}
 	t.Error("no caddy_acrobits_sms_journal_errors_total")
 	return ""
+}
+
+// Without a path the file is in Caddy's data directory, which is made if there is none.
+func TestDefaultPath(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	j := new(SQLiteJournal)
+	if err := j.Provision(caddy.Context{}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := j.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "caddy", "acrobits_sms.db")); err != nil {
+		t.Error(err)
+	}
 }
 
 var _ caddy.Module = (*vanishing)(nil)

@@ -396,19 +396,28 @@ func TestLimitsOfJournal(t *testing.T) {
 // A message on its way is left alone by whoever looks at the journal meanwhile: caddy validate, and another process.
 func TestJournalOfOthers(t *testing.T) {
 	p, one, two := newCounter(t), freeAddress(t), freeAddress(t)
-	p.slow = 1500 * time.Millisecond
+	p.slow = 8 * time.Second
 	journal := "sqlite " + filepath.Join(t.TempDir(), "sms.db")
-	file := write(t, "Caddyfile", journaled(journal, "off", one, p.URL))
+	patient := func(address string) string {
+		return strings.ReplaceAll(journaled(journal, "off", address, p.URL), "timeout 2s", "timeout 20s")
+	}
+	file := write(t, "Caddyfile", patient(one))
 	start(t, file, one, "TOKEN=x")
-	k, told := newTapper(t, one), make(chan int)
+	k, told := newTapper(t, one), make(chan int, 1)
+	for i := range 50 { // others are on their way too
+		go k.tap(fmt.Sprint("load ", i))
+	}
 	go k.tap("warm")
 	go func() { told <- k.tap("slow") }()
 	time.Sleep(50 * time.Millisecond)
 	if out, err := command(t, []string{"TOKEN=x"}, "validate", "--config", file, "--adapter", "caddyfile"); err != nil {
 		t.Error(out)
 	}
-	other := start(t, write(t, "Caddyfile", journaled(journal, "off", two, p.URL)), two, "TOKEN=x")
+	other := start(t, write(t, "Caddyfile", patient(two)), two, "TOKEN=x")
 	repeat := newTapper(t, two)
+	if len(told) > 0 {
+		t.Error("the message was over before anybody looked")
+	}
 	if status := repeat.tap("slow"); status != 200 {
 		t.Errorf("the other process was told %d\n%s", status, other.out)
 	}
