@@ -1,0 +1,44 @@
+package caddymodule
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// stumbling is a provider that gives statuses one after the other, and keeps what it was sent.
+type stumbling struct {
+	statuses []int
+	got      []string
+}
+
+func (p *stumbling) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, _ := io.ReadAll(r.Body)
+	form, _ := url.ParseQuery(string(body))
+	p.got = append(p.got, form.Get("text"))
+	body = fmt.Appendf(nil, `{"id":"sms-%d"}`, len(p.got))
+	return &http.Response{StatusCode: p.statuses[len(p.got)-1], Header: http.Header{}, Body: io.NopCloser(strings.NewReader(string(body)))}, nil
+}
+
+// A long text of which some parts went out goes on where it stopped when it is tapped again.
+func TestPartsGoOn(t *testing.T) {
+	s := newSite(t, demo+strings.Replace(ownAPI, "send {", "text max 10 characters\nsend {", 1))
+	p := &stumbling{statuses: []int{200, 402, 200, 200}}
+	s.deliverer.Routes[0].Transport = p
+	query := credential + "to=5551231234&body=Hello+dear+old+friend&disposition_notification=1:display"
+	for i, want := range []string{"504 Only 1 of 3 parts are certain to have been sent", "200 sms-1", "200 sms-1"} {
+		if got := s.tap(t, query); got != want {
+			t.Errorf("tap %d: %s, want %s", i+1, got, want)
+		}
+	}
+	if got, want := strings.Join(p.got, "|"), "Hello dear| old | old |friend"; got != want {
+		t.Errorf("sent %s, want %s", got, want)
+	}
+	_, status := admin(t, "GET", "/acrobits_sms/messages/"+fmt.Sprint(s.events()[0]["reference"]))
+	if !strings.Contains(status, `"parts":3,"sms_ids":["sms-1","sms-3","sms-4"]`) {
+		t.Error(status)
+	}
+}
