@@ -365,86 +365,104 @@ func bubble(t *testing.T, f func()) {
 // Whatever happens in whatever order, over months, with processes that are killed and a store that goes away: nothing is sent
 // twice, repeats are told the truth, and all can be sent in the end.
 func TestWorld(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) { live(t, rt, 0) })
+}
+
+// The same world goes on for a year.
+func TestYear(t *testing.T) {
+	lived := false
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{shelf: newShelf(), window: rapid.SampledFrom([]time.Duration{5 * time.Second, 30 * time.Second}).Draw(rt, "window")}
-		bubble(t, func() {
-			for i := range 4 {
-				parts := 1 + i/2
-				w.texts = append(w.texts, &text{name: strings.Repeat("x", i+1), named: i%2 == 0, parts: parts, sent: make([][]*sending, parts)})
-			}
-			w.start()
-			defer func() {
-				for _, p := range w.processes {
-					p.kill()
-				}
-				time.Sleep(time.Minute) // those who wait give up
-			}()
-			alive := func() *process {
-				for _, p := range rapid.Permutation(w.processes).Draw(rt, "process") {
-					if !p.dead.Load() {
-						return p
-					}
-				}
-				w.be(here) // nothing starts without the store
-				return w.start()
-			}
-			draw := func(max int) int { return rapid.IntRange(0, max-1).Draw(rt, "n") }
-			rt.Repeat(map[string]func(*rapid.T){
-				"tap": func(*rapid.T) { w.tap(w.texts[draw(len(w.texts))], alive()) },
-				"answer": func(rt *rapid.T) {
-					if running := w.running(nil); len(running) > 0 {
-						s := running[draw(len(running))]
-						w.answer(s, w.textOf(s), fate(draw(3)), rapid.Bool().Draw(rt, "reached"))
-					}
-				},
-				"wait": func(*rapid.T) {
-					d := []time.Duration{time.Second, 10 * time.Second, 29 * time.Second, 31 * time.Second, 2 * time.Minute, 23 * time.Hour}[draw(6)]
-					time.Sleep(min(d, budget))
-					synctest.Wait()
-					for _, s := range w.running(nil) {
-						if time.Since(s.began) >= budget {
-							w.answer(s, w.textOf(s), untold, false)
-						}
-					}
-					time.Sleep(d - min(d, budget))
-					synctest.Wait()
-				},
-				"start": func(rt *rapid.T) {
-					if w.away != here || len(w.processes) > 5 {
-						rt.Skip()
-					}
-					w.start()
-				},
-				"kill": func(*rapid.T) {
-					p := alive()
-					p.kill()
-					for _, s := range w.running(p) {
-						s.fate, s.ended = []fate{untold, took}[draw(2)], time.Now()
-					}
-				},
-				"away": func(*rapid.T) { w.be(awayness(draw(3))) },
-				"":     w.check,
-			})
-			w.check(nil)
-			w.be(here)
-			alive()                                     // to find what is lost
-			for range len(w.processes) * len(w.texts) { // those who wait may have a turn too
-				for _, s := range w.running(nil) {
-					w.answer(s, w.textOf(s), tookNot, false)
-				}
-				time.Sleep(time.Second)
-				synctest.Wait()
-			}
-			time.Sleep(Retention + time.Minute)
-			for _, x := range w.texts {
-				turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Terms{Window: w.window})
-				if err != nil || !turn.Mine() {
-					w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
-				}
-			}
-		})
-		if w.wrong != "" {
-			rt.Fatal(w.wrong)
+		if !lived {
+			live(t, rt, 365*24*time.Hour)
+			lived = true
 		}
 	})
+}
+
+// live lets a world be for some time at least.
+func live(t *testing.T, rt *rapid.T, span time.Duration) {
+	w := &world{shelf: newShelf(), window: rapid.SampledFrom([]time.Duration{5 * time.Second, 30 * time.Second}).Draw(rt, "window")}
+	bubble(t, func() {
+		for i := range 4 {
+			parts := 1 + i/2
+			w.texts = append(w.texts, &text{name: strings.Repeat("x", i+1), named: i%2 == 0, parts: parts, sent: make([][]*sending, parts)})
+		}
+		w.start()
+		defer func() {
+			for _, p := range w.processes {
+				p.kill()
+			}
+			time.Sleep(time.Minute) // those who wait give up
+		}()
+		alive := func() *process {
+			for _, p := range rapid.Permutation(w.processes).Draw(rt, "process") {
+				if !p.dead.Load() {
+					return p
+				}
+			}
+			w.be(here) // nothing starts without the store
+			return w.start()
+		}
+		draw := func(max int) int { return rapid.IntRange(0, max-1).Draw(rt, "n") }
+		began := time.Now()
+		actions := map[string]func(*rapid.T){
+			"tap": func(*rapid.T) { w.tap(w.texts[draw(len(w.texts))], alive()) },
+			"answer": func(rt *rapid.T) {
+				if running := w.running(nil); len(running) > 0 {
+					s := running[draw(len(running))]
+					w.answer(s, w.textOf(s), fate(draw(3)), rapid.Bool().Draw(rt, "reached"))
+				}
+			},
+			"wait": func(*rapid.T) {
+				d := []time.Duration{time.Second, 10 * time.Second, 29 * time.Second, 31 * time.Second, 2 * time.Minute, 23 * time.Hour}[draw(6)]
+				time.Sleep(min(d, budget))
+				synctest.Wait()
+				for _, s := range w.running(nil) {
+					if time.Since(s.began) >= budget {
+						w.answer(s, w.textOf(s), untold, false)
+					}
+				}
+				time.Sleep(d - min(d, budget))
+				synctest.Wait()
+			},
+			"start": func(rt *rapid.T) {
+				if w.away != here || len(w.processes) > 5 {
+					rt.Skip()
+				}
+				w.start()
+			},
+			"kill": func(*rapid.T) {
+				p := alive()
+				p.kill()
+				for _, s := range w.running(p) {
+					s.fate, s.ended = []fate{untold, took}[draw(2)], time.Now()
+				}
+			},
+			"away": func(*rapid.T) { w.be(awayness(draw(3))) },
+			"":     w.check,
+		}
+		for rt.Repeat(actions); time.Since(began) < span; {
+			rt.Repeat(actions)
+		}
+		w.check(nil)
+		w.be(here)
+		alive()                                     // to find what is lost
+		for range len(w.processes) * len(w.texts) { // those who wait may have a turn too
+			for _, s := range w.running(nil) {
+				w.answer(s, w.textOf(s), tookNot, false)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(Retention + time.Minute)
+		for _, x := range w.texts {
+			turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Terms{Window: w.window})
+			if err != nil || !turn.Mine() {
+				w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
+			}
+		}
+	})
+	if w.wrong != "" {
+		rt.Fatal(w.wrong)
+	}
 }
