@@ -258,3 +258,38 @@ func TestJournalSpeed(t *testing.T) {
 	all.Wait()
 	t.Logf("one after the other %v a change; with 64 at once %.0f changes/s", alone, 64*each/time.Since(began).Seconds())
 }
+
+// Leases and windows go by the server's clock, whatever the clocks of those who share it say.
+func TestJournalClock(t *testing.T) {
+	_, address := postgres(t)
+	ready(t, address)
+	execute(t, "postgres", address, "CREATE SCHEMA late;\nCREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "+
+		"'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''")
+	s := openPostgres(t, address+"&search_path=late,pg_catalog")
+	if _, err := s.Tend("a"); err != nil {
+		t.Fatal(err)
+	}
+	var now time.Time
+	if err := s.Update(journalKey(1), false, clock{&now}); err != nil {
+		t.Fatal(err)
+	}
+	var until int64
+	if err := open(t, "postgres", address).QueryRow("SELECT until FROM late.acrobits_sms_leases").Scan(&until); err != nil {
+		t.Fatal(err)
+	}
+	for what, d := range map[string]time.Duration{
+		"a message's": time.Until(now) - time.Hour, "a lease's": time.Until(time.UnixMilli(until)) - time.Hour - journal.Lease,
+	} {
+		if d.Abs() > 10*time.Second {
+			t.Errorf("%s clock is %v from that of the server", what, d)
+		}
+	}
+}
+
+// clock is a change that only looks at the time.
+type clock struct{ now *time.Time }
+
+func (c clock) Apply(_ *journal.Entry, now time.Time) bool {
+	*c.now = now
+	return false
+}
