@@ -79,18 +79,20 @@ func (x *exchange) measure(r sms.Receipt) {
 // handlers are those that are in use, for what is asked about them from outside.
 var handlers sync.Map
 
-// eachAccount shows the accounts of all handlers, under the name of an adapter that uses them.
+// eachAccount shows the accounts of all handlers, under the first name of those of the adapters that use them.
 func eachAccount(show func(adapter string, a *delivery.Account)) {
-	seen := make(map[*delivery.Account]bool)
+	names := make(map[*delivery.Account]string)
 	handlers.Range(func(h, _ any) bool {
 		for _, route := range h.(*Handler).deliverer.Routes {
-			if !seen[route.Account] {
-				seen[route.Account] = true
-				show(route.Adapter.Name, route.Account)
+			if name, seen := names[route.Account]; !seen || route.Adapter.Name < name {
+				names[route.Account] = route.Adapter.Name
 			}
 		}
 		return true
 	})
+	for account, name := range names {
+		show(name, account)
+	}
 }
 
 // accountGauges are read when somebody asks for them.
