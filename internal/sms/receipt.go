@@ -143,7 +143,7 @@ var variants = map[sentenceKey]string{
 	{UnsupportedContent, UnsupportedRequest}:    "The content type {type} in the app's SMS settings is not supported",
 	{UnsupportedContent, CompressedRequest}:     "Compressed requests are not supported",
 	{Internal, UsersUnknown}:                    "User names cannot be checked just now. Nothing was sent.",
-	{Internal, JournalAway}:                     "Messages cannot be recorded just now. Nothing was sent.",
+	{Internal, JournalAway}:                     "Messages cannot be recorded just now. This time nothing was sent.",
 	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
 }
 

@@ -171,12 +171,18 @@ func (s *Store) Tend(owner string) (lost []journal.Entry, err error) {
 	}
 	for forgotten := int64(tables.Batch); err == nil && forgotten == tables.Batch && time.Since(began) < journal.Patience; {
 		err = s.do(true, func(now time.Time) (err error) {
-			forgotten, err = dialect.Forget(context.Background(), &s.conn, now)
-			return err
+			if forgotten, err = dialect.Forget(context.Background(), &s.conn, now); err != nil || forgotten == 0 {
+				return err
+			}
+			return s.conn.exec(compact)
 		})
 	}
 	return lost, s.explain(err)
 }
+
+// compact gives back the room of what was forgotten, in pages of 4 KB.
+// https://www.sqlite.org/pragma.html#pragma_incremental_vacuum
+const compact = "PRAGMA incremental_vacuum(1000)"
 
 // Leave implements journal.Store.
 func (s *Store) Leave(owner string) error {

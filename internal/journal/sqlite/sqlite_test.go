@@ -69,6 +69,34 @@ func accept(e *journal.Entry, now time.Time) bool {
 	return true
 }
 
+// The room of what is forgotten is given back.
+func TestCompaction(t *testing.T) {
+	s := open(t)
+	old := time.Now().Add(-2 * journal.Retention)
+	load(t, s, 3000)
+	size := func() int64 {
+		if _, err := s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	full := size()
+	if _, err := s.db.Exec("UPDATE acrobits_sms_entries SET begun = ?, until = ?", old.UnixMilli(), old.UnixMilli()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Tend("a"); err != nil {
+		t.Fatal(err)
+	}
+	if left := size(); full < 500_000 || left > full/4 {
+		t.Errorf("%d bytes, %d after all is forgotten", full, left)
+	}
+	closes(t, s)
+}
+
 // The text of a message that is deleted does not stay in the file.
 func TestDeletedTextIsGone(t *testing.T) {
 	s := open(t)

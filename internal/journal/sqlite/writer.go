@@ -243,9 +243,12 @@ type connection struct {
 
 // setUp makes readers and the writer not wait for each other, nor transactions for the disk: that is what sync is for. The file
 // beside the database is begun anew when it has 1000 pages, and what it had more for a while is cut off. What is deleted is
-// overwritten.
+// overwritten, and its room can be given back.
 // https://www.sqlite.org/wal.html https://www.sqlite.org/pragma.html#pragma_secure_delete
 func (c *connection) setUp(ctx context.Context) error {
+	if _, err := c.Conn.ExecContext(ctx, "PRAGMA auto_vacuum = INCREMENTAL"); err != nil { // before there are tables
+		return err
+	}
 	var mode string
 	if err := c.Conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
 		return err
