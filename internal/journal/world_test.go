@@ -49,6 +49,12 @@ func (s *shelf) be(a awayness) {
 	s.away = a
 }
 
+func (s *shelf) is(a awayness) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away == a
+}
+
 func (s *shelf) Secret() *keyed.Key { return &s.secret }
 
 func (s *shelf) Update(key Key, _ bool, change Change) error {
@@ -156,6 +162,8 @@ const (
 const budget = 20 * time.Second
 
 func (w *world) message(x *text) *sms.Message {
+	w.judging.Lock()
+	defer w.judging.Unlock()
 	w.count++
 	id := fmt.Sprintf("id-%d", w.count)
 	m := &sms.Message{
@@ -271,7 +279,7 @@ func (w *world) judgeAnswer(x *text, r sms.Receipt) {
 			w.judge("%s is told to be refused", x.name)
 		}
 	default:
-		if newest := x.newest(); newest != nil && newest.fate == took && !newest.ended.IsZero() && !newest.dead.Load() && len(x.last()) == x.parts && w.away == here {
+		if newest := x.newest(); newest != nil && newest.fate == took && !newest.ended.IsZero() && !newest.dead.Load() && len(x.last()) == x.parts && w.is(here) {
 			w.judge("nobody knows of %s, which was accepted", x.name)
 		}
 	}
@@ -279,6 +287,8 @@ func (w *world) judgeAnswer(x *text, r sms.Receipt) {
 
 // running are the sendings on their way, those of one process or of all.
 func (w *world) running(of *process) (all []*sending) {
+	w.judging.Lock()
+	defer w.judging.Unlock()
 	for _, x := range w.texts {
 		for _, part := range x.sent {
 			for _, s := range part {
@@ -324,6 +334,8 @@ func (w *world) answer(s *sending, x *text, told fate, reached bool) {
 }
 
 func (w *world) textOf(s *sending) *text {
+	w.judging.Lock()
+	defer w.judging.Unlock()
 	for _, x := range w.texts {
 		for _, part := range x.sent {
 			for _, other := range part {
@@ -341,6 +353,8 @@ var errWrong = errors.New("wrong")
 
 // check ends the world if something is wrong.
 func (w *world) check(*rapid.T) {
+	w.judging.Lock()
+	defer w.judging.Unlock()
 	if w.wrong != "" {
 		panic(errWrong)
 	}
@@ -426,7 +440,7 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 				synctest.Wait()
 			},
 			"start": func(rt *rapid.T) {
-				if w.away != here || len(w.processes) > 5 {
+				if !w.is(here) || len(w.processes) > 5 {
 					rt.Skip()
 				}
 				w.start()
@@ -435,7 +449,10 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 				p := alive()
 				p.kill()
 				for _, s := range w.running(p) {
-					s.fate, s.ended = []fate{untold, took}[draw(2)], time.Now()
+					told := []fate{untold, took}[draw(2)]
+					w.judging.Lock()
+					s.fate, s.ended = told, time.Now()
+					w.judging.Unlock()
 				}
 			},
 			"away": func(*rapid.T) { w.be(awayness(draw(3))) },
@@ -458,7 +475,9 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 		for _, x := range w.texts {
 			turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Terms{Window: w.window})
 			if err != nil || !turn.Mine() {
+				w.judging.Lock()
 				w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
+				w.judging.Unlock()
 			}
 		}
 	})
