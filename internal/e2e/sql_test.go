@@ -25,16 +25,29 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database"
 )
 
-// The tables as the systems make them, with the columns that matter here, and two users.
+// The tables as the systems make them, with all columns of PostgreSQL, those apart that are deprecated, and two users.
 // https://github.com/fusionpbx/fusionpbx (app/extensions/app_config.php, core/domains/app_config.php)
 const fusionPBX = `
-CREATE TABLE v_domains (domain_uuid uuid PRIMARY KEY, domain_parent_uuid uuid, domain_name text, domain_enabled text, domain_description text);
+CREATE TABLE v_domains (
+	domain_uuid uuid PRIMARY KEY, domain_parent_uuid uuid, domain_name text, domain_enabled boolean, domain_description text,
+	insert_date timestamptz, insert_user uuid, update_date timestamptz, update_user uuid
+);
 CREATE TABLE v_extensions (
 	extension_uuid uuid PRIMARY KEY, domain_uuid uuid, extension text, number_alias text, password text, accountcode text,
 	effective_caller_id_name text, effective_caller_id_number text, outbound_caller_id_name text, outbound_caller_id_number text,
-	emergency_caller_id_number text, directory_visible text, limit_max text, toll_allow text, user_context text, enabled text, description text
+	emergency_caller_id_name text, emergency_caller_id_number text, directory_first_name text, directory_last_name text,
+	directory_visible text, directory_exten_visible text, max_registrations text, limit_max text, limit_destination text,
+	missed_call_app text, missed_call_data text, user_context text, toll_allow text, call_timeout numeric, call_group text,
+	call_screen_enabled text, user_record text, hold_music text, auth_acl text, cidr text, sip_force_contact text,
+	nibble_account text, sip_force_expires numeric, mwi_account text, sip_bypass_media text, unique_id numeric, dial_string text,
+	dial_user text, dial_domain text, do_not_disturb text, forward_all_destination text, forward_all_enabled text,
+	forward_busy_destination text, forward_busy_enabled text, forward_no_answer_destination text, forward_no_answer_enabled text,
+	forward_user_not_registered_destination text, forward_user_not_registered_enabled text, follow_me_uuid uuid,
+	follow_me_enabled text, follow_me_destinations text, extension_language text, extension_dialect text, extension_voice text,
+	extension_type text, enabled text, description text, absolute_codec_string text, force_ping text,
+	insert_date timestamptz, insert_user uuid, update_date timestamptz, update_user uuid
 );
-INSERT INTO v_domains VALUES ('11111111-1111-1111-1111-111111111111', NULL, 'example.com', 'true', NULL);
+INSERT INTO v_domains VALUES ('11111111-1111-1111-1111-111111111111', NULL, 'example.com', true, NULL);
 INSERT INTO v_extensions (extension_uuid, domain_uuid, extension, password, outbound_caller_id_number, enabled)
 	VALUES ('22222222-2222-2222-2222-222222222222', '11111111-1111-1111-1111-111111111111', 'alice', 'a-password-of-alice', '15550001111', 'true');
 INSERT INTO v_extensions (extension_uuid, domain_uuid, extension, password, outbound_caller_id_number, enabled)
