@@ -66,6 +66,22 @@ func TestJournalGoesAway(t *testing.T) {
 	})
 }
 
+// Two taps of the same words without an id are two texts: the second is not told to be sent when the journal is away.
+func TestSecondTextWhileJournalIsAway(t *testing.T) {
+	tapping(t, "", func(s *site, p *counting) {
+		var hold taken
+		v := &vanishing{store: &vanishingStore{Memory: journal.NewMemory()}}
+		s.journal = takeJournal(&hold, v)
+		defer func() { _ = hold.release() }()
+		s.deliverer.Routes[0].Transport = goneAfter{p, v.store}
+		for i, want := range []string{"200 sms-1", "500 Messages cannot be recorded just now. This time nothing was sent."} {
+			if got := s.tap(t, ok); got != want || p.took != 1 {
+				t.Errorf("tap %d: %s, %d texts", i, got, p.took)
+			}
+		}
+	})
+}
+
 func journalErrors(t *testing.T, s *site) string {
 	t.Helper()
 	for line := range strings.Lines(scrape(t, s)) {

@@ -137,6 +137,7 @@ type Turn struct {
 	key     Key
 	message *sms.Message
 	terms   Terms
+	came    time.Time
 
 	mine      bool // this turn sends the message
 	found     finding
@@ -164,7 +165,7 @@ type Terms struct {
 // those of the first time that it came. If not, it came before and the receipt says what became of it. A message that is just
 // being sent is waited for until the context ends, or the deadline. Nothing may be sent after an error.
 func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message, terms Terms) (*Turn, sms.Receipt, error) {
-	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, terms: terms}
+	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, terms: terms, came: time.Now()}
 	j.mu.Lock()
 	for {
 		first := j.flight[t.key]
@@ -179,7 +180,7 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 				continue
 			}
 			defer j.mu.Unlock()
-			if first.receipt.Outcome != sms.Refused { // that nothing was sent would be untrue
+			if first.receipt.Outcome != sms.Refused && t.repeats(first) { // that nothing was sent would be untrue
 				return t, t.join(first), nil
 			}
 			return nil, sms.Receipt{}, errors.Join(ErrAway, err)
@@ -206,6 +207,11 @@ func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message,
 	fresh := j.end == nil || time.Since(j.renewed) < 2*Renewal
 	j.mu.Unlock()
 	return t.claim(ctx, deadline, fresh)
+}
+
+// repeats reports whether a message is that of the first once more, for sure, and no second text of the same words.
+func (t *Turn) repeats(first *Turn) bool {
+	return t.message.Disposition.ID != "" || !first.reached && t.came.Sub(first.came) < first.terms.Window
 }
 
 // join is what a repeat is told of the first, which has ended.
