@@ -3,12 +3,20 @@
 package caddymodule
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
@@ -100,11 +108,46 @@ func TestAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkMessage(b *testing.B) {
+// atOnce is a provider that answers before anything is sent.
+type atOnce struct{}
+
+func (atOnce) RoundTrip(r *http.Request) (*http.Response, error) {
+	_ = r.Body.Close()
+	return &http.Response{
+		StatusCode: http.StatusCreated, Header: twilioHeader, Body: io.NopCloser(bytes.NewReader(twilioReply)), ContentLength: int64(len(twilioReply)),
+	}, nil
+}
+
+// BenchmarkServe takes messages through the whole handler, as Caddy hands them over, with the event line on. What it takes to make
+// and prepare a request is measured apart.
+func BenchmarkServe(b *testing.B) {
 	p := newProvider(b)
-	s := p.site(b, "")
-	b.ReportAllocs()
-	for b.Loop() {
-		s.message(b, requestTo("+15551231234"))
+	s := p.site(b, "bursts off")
+	s.deliverer.Routes[0].Transport = atOnce{}
+	s.limits = wide
+	s.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
+	n := 0
+	next := func() *http.Request {
+		n++
+		r := post("application/json", fmt.Sprintf(`{"username":"johndow","password":"12345678","sms_to":"+1555123%04d","sms_body":"Hello World",`+
+			`"content_type":"text/plain","disposition_notification":"%d:display"}`, n%1000, n))
+		return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), discard{}, &caddyhttp.Server{})
 	}
+	if w := httptest.NewRecorder(); s.ServeHTTP(w, next(), nil) != nil || w.Code != http.StatusOK {
+		b.Fatal(w.Code, w.Body)
+	}
+	b.Run("prepare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			next()
+		}
+	})
+	b.Run("serve", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := s.ServeHTTP(discard{}, next(), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -88,7 +88,8 @@ func (a *announcer) wait(tell func()) bool {
 }
 
 // emit tells subscribers what became of the message.
-func (x *exchange) emit(r sms.Receipt) {
+func (x *exchange) emit() {
+	r := x.outcome
 	name := acceptedEvent
 	switch {
 	case r.Cause() == sms.Held:

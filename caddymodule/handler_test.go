@@ -431,7 +431,7 @@ func TestEventLine(t *testing.T) {
 	line := s.events()[0]
 	for key, want := range map[string]any{
 		"outcome": "refused", "cause": "invalid_recipient", "user": "johndow", "kind": "text", "from": "+155•••1111", "to": "+155•••1234",
-		"adapter": "twilio", "provider_code": "21211", "provider_status": int64(400), "attempts": int64(1),
+		"adapter": "twilio", "provider_code": "21211", "provider_status": 400, "attempts": 1,
 		"detail": "(not shown: it repeats the message)",
 	} {
 		if line[key] != want {
@@ -1063,7 +1063,7 @@ func TestPassedOver(t *testing.T) {
 			}
 		case "message":
 			events++
-			if line["reference"] != reference || line["adapter"] != "sandbox" || line["outcome"] != "accepted" || line["attempts"] != int64(2) {
+			if line["reference"] != reference || line["adapter"] != "sandbox" || line["outcome"] != "accepted" || line["attempts"] != 2 {
 				t.Errorf("%v", line)
 			}
 		}

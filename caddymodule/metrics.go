@@ -61,7 +61,8 @@ func (h *Handler) provisionMetrics(ctx caddy.Context) error {
 }
 
 // measure counts a message.
-func (x *exchange) measure(r sms.Receipt) {
+func (x *exchange) measure() {
+	r := x.outcome
 	if x.turn == nil { // it did not come so far
 		measuredMessages.WithLabelValues("", r.Outcome.String(), r.Cause().String()).Inc()
 		return

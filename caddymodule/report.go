@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -54,79 +53,85 @@ func levelOf(c sms.Cause) zapcore.Level {
 	return zapcore.InfoLevel
 }
 
-// byProvider are the fields that say what a provider answered.
-func byProvider(fields []zap.Field, r sms.Receipt) []zap.Field {
-	for _, f := range [...]struct{ key, value string }{
-		{"adapter", r.Adapter}, {"sms_id", r.ID}, {"provider_code", r.Code}, {"detail", r.Detail},
-	} {
-		if f.value != "" {
-			fields = append(fields, zap.String(f.key, f.value))
-		}
-	}
-	if r.Status != 0 {
-		fields = append(fields, zap.Int("provider_status", r.Status))
-	}
-	return fields
-}
-
-// report writes the event line: one for each request, with nothing in it but what is listed here. Adapters that were passed
-// over have a line of their own.
-func (x *exchange) report(r sms.Receipt, delivered bool) {
-	for _, passed := range r.Passed {
+// report writes the event line: one for each request. Adapters that were passed over have a line of their own.
+func (x *exchange) report() {
+	for _, passed := range x.outcome.Passed {
 		if line := x.logger.Check(max(levelOf(passed.Cause()), zapcore.WarnLevel), "an adapter did not take the message"); line != nil {
-			line.Write(byProvider([]zap.Field{zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error())}, passed)...)
+			line.Write(zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error()), zap.Inline(byProvider(passed)))
 		}
 	}
-	level := levelOf(r.Cause())
-	if x.isChallenge(r) { // how every message by Digest begins
+	level := levelOf(x.outcome.Cause())
+	if x.isChallenge(x.outcome) { // how every message by Digest begins
 		level = zapcore.DebugLevel
 	}
-	line := x.logger.Check(level, "message")
-	if line == nil {
-		return
+	if line := x.logger.Check(level, "message"); line != nil {
+		line.Write(zap.Inline((*event)(x)))
 	}
-	fields := make([]zap.Field, 0, 20)
-	fields = append(fields,
-		zap.String("outcome", r.Outcome.String()),
-		zap.String("reference", x.message.Reference),
-		zap.String("host", x.r.Host),
-		zap.Duration("duration", time.Since(x.message.Received)),
-	)
-	add := func(key, value string) {
-		if value != "" {
-			fields = append(fields, zap.String(key, value))
-		}
-	}
-	if r.Refusal != nil {
-		add("cause", r.Refusal.Error())
-		add("parameter", r.Refusal.Value("name"))
+}
+
+// event is the event line of a request, with nothing in it but what is listed here.
+type event exchange
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (x *event) MarshalLogObject(line zapcore.ObjectEncoder) error {
+	line.AddString("outcome", x.outcome.Outcome.String())
+	line.AddString("reference", x.message.Reference)
+	line.AddString("host", x.r.Host)
+	line.AddDuration("duration", x.took)
+	if refusal := x.outcome.Refusal; refusal != nil {
+		addString(line, "cause", refusal.Error())
+		addString(line, "parameter", refusal.Value("name"))
 	}
 	if x.user != nil {
-		add("user", x.user.Name)
-		add("kind", x.kind.String())
+		addString(line, "user", x.user.Name)
+		addString(line, "kind", x.kind.String())
 	} else {
-		add("claimed_user", x.claimed)
+		addString(line, "claimed_user", x.claimed)
+		ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
+		addString(line, "client_ip", ip)
 	}
-	if ip, ok := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string); ok && x.user == nil {
-		add("client_ip", ip)
+	addString(line, "limit", x.exceeded)
+	addString(line, "from", masked(x.message.From))
+	addString(line, "to", masked(x.message.To))
+	_ = byProvider(x.outcome).MarshalLogObject(line)
+	addNumber(line, "parts", x.outcome.Parts, 2)
+	addNumber(line, "attempts", x.outcome.Attempts, 1)
+	addTrue(line, "repeat", x.outcome.Repeat)
+	addTrue(line, "phone_gone", !x.delivered)
+	return nil
+}
+
+// byProvider is what a provider answered.
+type byProvider sms.Receipt
+
+// MarshalLogObject implements zapcore.ObjectMarshaler.
+func (a byProvider) MarshalLogObject(line zapcore.ObjectEncoder) error {
+	addString(line, "adapter", a.Adapter)
+	addString(line, "sms_id", a.ID)
+	addString(line, "provider_code", a.Code)
+	addString(line, "detail", a.Detail)
+	addNumber(line, "provider_status", a.Status, 1)
+	return nil
+}
+
+// What says nothing is left out.
+
+func addString(line zapcore.ObjectEncoder, key, value string) {
+	if value != "" {
+		line.AddString(key, value)
 	}
-	add("limit", x.exceeded)
-	add("from", masked(x.message.From))
-	add("to", masked(x.message.To))
-	fields = byProvider(fields, r)
-	if r.Parts > 1 {
-		fields = append(fields, zap.Int("parts", r.Parts))
+}
+
+func addNumber(line zapcore.ObjectEncoder, key string, n, least int) {
+	if n >= least {
+		line.AddInt(key, n)
 	}
-	if r.Attempts != 0 {
-		fields = append(fields, zap.Int("attempts", r.Attempts))
+}
+
+func addTrue(line zapcore.ObjectEncoder, key string, value bool) {
+	if value {
+		line.AddBool(key, true)
 	}
-	if r.Repeat {
-		fields = append(fields, zap.Bool("repeat", true))
-	}
-	if !delivered {
-		fields = append(fields, zap.Bool("phone_gone", true))
-	}
-	line.Write(fields...)
 }
 
 func masked(n sms.Number) string {

@@ -107,7 +107,7 @@ func TestRouting(t *testing.T) {
 		if got := p.asked(); w.Code != 200 || got != c.want {
 			t.Errorf("%s to %s %.30s: %d %s, to %q, want %q", c.user, c.to, c.more, w.Code, w.Body, got, c.want)
 		}
-		if line := s.events()[0]; line["adapter"] != c.want || line["attempts"] != int64(1) {
+		if line := s.events()[0]; line["adapter"] != c.want || line["attempts"] != 1 {
 			t.Errorf("%s to %s: %v", c.user, c.to, line)
 		}
 	}

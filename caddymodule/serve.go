@@ -47,6 +47,9 @@ type exchange struct {
 	turn     *journal.Turn
 	outcome  sms.Receipt
 	replied  replied
+	// delivered says that the phone has the answer, as far as anybody can know, took when it had it.
+	delivered bool
+	took      time.Duration
 }
 
 // replied says how far the reply has come.
@@ -324,11 +327,12 @@ func (x *exchange) reply(r sms.Receipt) {
 		err = x.replier.Refuse(x.w, x.request.Form, r.Refusal.Cause.Status(), sentence, r.Refusal.RetryAfter)
 	}
 	x.replied = hasReplied
-	delivered := err == nil && x.r.Context().Err() == nil && x.flush() == nil // in this order: who has the answer may hang up
-	x.tick(delivered)
-	x.report(r, delivered)
-	x.measure(r)
-	x.emit(r)
+	x.delivered = err == nil && x.r.Context().Err() == nil && x.flush() == nil // in this order: who has the answer may hang up
+	x.took = time.Since(x.message.Received)
+	x.tick()
+	x.report()
+	x.measure()
+	x.emit()
 }
 
 // flush sends the answer, so that the phone does not wait for what follows: the journal, the log, those who want to know of events.
@@ -348,8 +352,8 @@ func (x *exchange) flush() error {
 const patience = 20 * time.Second
 
 // tick writes down that the phone has the answer, if it has. A message with an id of the app's is remembered in any case.
-func (x *exchange) tick(delivered bool) {
-	if x.turn == nil || !delivered || x.message.Disposition.ID != "" || time.Since(x.message.Received) > patience {
+func (x *exchange) tick() {
+	if x.turn == nil || !x.delivered || x.message.Disposition.ID != "" || x.took > patience {
 		return
 	}
 	x.turn.Reached()
