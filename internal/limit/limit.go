@@ -299,11 +299,12 @@ func (r Rule) period(now time.Time) (begin, end time.Time) {
 		zone = time.UTC
 	}
 	year, month, day := now.In(zone).Date()
-	begin, end = time.Date(year, month, day, 0, 0, 0, 0, zone), time.Date(year, month, day+1, 0, 0, 0, 0, zone)
+	first, next := day, time.Date(year, month, day+1, 0, 0, 0, 0, time.UTC)
 	if r.Period == Month {
-		begin, end = time.Date(year, month, 1, 0, 0, 0, 0, zone), time.Date(year, month+1, 1, 0, 0, 0, 0, zone)
+		first, next = 1, time.Date(year, month+1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	for end.In(zone).Day() == day { // where this midnight does not exist
+	begin, end = time.Date(year, month, first, 0, 0, 0, 0, zone), time.Date(next.Year(), next.Month(), next.Day(), 0, 0, 0, 0, zone)
+	for end.In(zone).Day() != next.Day() { // where this midnight does not exist
 		end = end.Add(time.Hour)
 	}
 	return begin, end

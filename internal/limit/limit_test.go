@@ -71,6 +71,7 @@ func TestTake(t *testing.T) {
 		}},
 		"a month": {[]string{"user 1 messages per month"}, []step{
 			{0, bob, ""}, {24 * time.Hour, bob, "132h0m0s"}, {156 * time.Hour, bob, ""},
+			{(156 + 30*24) * time.Hour, bob, "24h0m0s"}, {(156 + 31*24) * time.Hour, bob, ""}, // begun on the 1st
 		}},
 		"a day that begins at one o'clock": {[]string{"user 1 messages per day Atlantic/Azores"}, []step{
 			{cutover - 2*time.Hour, bob, ""}, {cutover - 30*time.Minute, bob, "30m0s"}, {cutover, bob, ""}, {cutover + time.Minute, bob, "22h59m0s"},
