@@ -124,13 +124,13 @@ type beginning struct{ *Turn }
 
 func (b beginning) Apply(e *Entry, now time.Time) bool {
 	t := b.Turn
-	t.found, t.lost, t.before, t.entry = found(e, t.owner, now), false, *e, *e
+	t.found, t.foundLost, t.before, t.entry = found(e, t.journal.owner, now), false, *e, *e
 	switch t.found {
 	case ended, away:
 		return false
 	case abandoned:
 		e.Lose(now)
-		t.entry, t.found, t.lost = *e, ended, true
+		t.entry, t.found, t.foundLost = *e, ended, true
 		return true
 	case nothing:
 		*e = Entry{ID: t.message.ID, Reference: t.message.Reference}
@@ -138,7 +138,7 @@ func (b beginning) Apply(e *Entry, now time.Time) bool {
 		*e = Entry{ID: t.message.ID, Reference: e.Reference}
 	case partial:
 	}
-	e.State, e.Owner, e.Begun, e.Named, e.Window = Pending, t.owner, now, t.message.Disposition.ID != "", t.terms.Window
+	e.State, e.Owner, e.Begun, e.Named, e.Window = Pending, t.journal.owner, now, t.message.Disposition.ID != "", t.terms.Window
 	if t.terms.Keep > 0 {
 		e.Kept = &Kept{Message: t.message, ID: e.ID, Until: now.Add(t.terms.Keep)}
 	}
@@ -210,7 +210,7 @@ func (r reaching) Apply(e *Entry, _ time.Time) bool {
 type abandoning struct{ *Turn }
 
 func (a abandoning) Apply(e *Entry, _ time.Time) bool {
-	if e.ID != a.entry.ID || e.State != Pending || e.Owner != a.owner {
+	if e.ID != a.entry.ID || e.State != Pending || e.Owner != a.journal.owner {
 		return false
 	}
 	*e = a.before

@@ -102,6 +102,13 @@ func (j *Journal) tend() error {
 	return nil
 }
 
+// leased reports whether this process is alive to others, if there may be any.
+func (j *Journal) leased() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.end == nil || time.Since(j.renewed) < 2*Renewal
+}
+
 // Hold keeps the journal open until Release. It reports false if it is closed.
 func (j *Journal) Hold() bool {
 	j.mu.Lock()
@@ -133,7 +140,7 @@ func (j *Journal) Release() {
 
 // Turn is a message's way through the journal.
 type Turn struct {
-	*Journal
+	journal *Journal
 	key     Key
 	message *sms.Message
 	terms   Terms
@@ -141,11 +148,12 @@ type Turn struct {
 
 	mine      bool // this turn sends the message
 	found     finding
-	lost      bool // by its process, as this claim found out
+	foundLost bool // by its process, as this claim found out
 	before    Entry
 	entry     Entry
 	reached   bool
-	ended     bool
+	ended     bool       // what became of the message is said
+	gone      bool       // the next of the same may take its place
 	unwritten Change     // what could not be written down
 	late      sync.Mutex // held while it is
 	receipt   sms.Receipt
@@ -165,48 +173,71 @@ type Terms struct {
 // those of the first time that it came. If not, it came before and the receipt says what became of it. A message that is just
 // being sent is waited for until the context ends, or the deadline. Nothing may be sent after an error.
 func (j *Journal) Begin(ctx context.Context, deadline time.Time, m *sms.Message, terms Terms) (*Turn, sms.Receipt, error) {
-	t := &Turn{Journal: j, key: keyOf(j.store.Secret(), m), message: m, terms: terms, came: time.Now()}
-	j.mu.Lock()
+	t := &Turn{journal: j, key: keyOf(j.store.Secret(), m), message: m, terms: terms, came: time.Now()}
 	for {
-		first := j.flight[t.key]
+		first := j.enter(t)
 		if first == nil {
-			break
+			return t.claim(ctx, deadline)
 		}
-		if first.unwritten != nil { // nothing is repeated before it is written down
-			j.mu.Unlock()
-			err := first.write()
-			j.mu.Lock()
-			if err == nil {
-				continue
-			}
-			defer j.mu.Unlock()
-			if first.receipt.Outcome != sms.Refused && t.repeats(first) { // that nothing was sent would be untrue
-				return t, t.join(first), nil
-			}
-			return nil, sms.Receipt{}, errors.Join(ErrAway, err)
+		r, over, err := t.follow(ctx, deadline, first)
+		switch {
+		case err != nil:
+			return nil, sms.Receipt{}, err
+		case over:
+			return t, r, nil
 		}
-		if first.done == nil {
-			first.done = make(chan struct{})
-		}
-		done := first.done
-		j.mu.Unlock()
-		timer := time.NewTimer(time.Until(deadline))
-		defer timer.Stop()
-		select {
-		case <-done:
-			j.mu.Lock()
-			defer j.mu.Unlock()
-			return t, t.join(first), nil
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		m.Reference = first.reference()
-		return t, unanswered("the first of the same messages has no answer yet"), nil
 	}
-	j.flight[t.key] = t
-	fresh := j.end == nil || time.Since(j.renewed) < 2*Renewal
-	j.mu.Unlock()
-	return t.claim(ctx, deadline, fresh)
+}
+
+// enter makes a turn the first of its key, or returns the one that is.
+func (j *Journal) enter(t *Turn) (first *Turn) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if first = j.flight[t.key]; first == nil {
+		j.flight[t.key] = t
+	}
+	return first
+}
+
+// follow waits for what the first of the same messages comes to. It is not over if there is no word from the first, and its place is free.
+func (t *Turn) follow(ctx context.Context, deadline time.Time, first *Turn) (r sms.Receipt, over bool, err error) {
+	t.journal.mu.Lock()
+	if first.unwritten != nil { // nothing is repeated before it is written down
+		t.journal.mu.Unlock()
+		if err := first.write(); err == nil {
+			return r, false, nil
+		}
+		t.journal.mu.Lock()
+		defer t.journal.mu.Unlock()
+		if first.receipt.Outcome != sms.Refused && t.repeats(first) { // that nothing was sent would be untrue
+			return t.join(first), true, nil
+		}
+		return r, true, errors.Join(ErrAway, err)
+	}
+	if first.gone {
+		t.journal.mu.Unlock()
+		return r, false, nil
+	}
+	if first.done == nil {
+		first.done = make(chan struct{})
+	}
+	done := first.done
+	t.journal.mu.Unlock()
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return t.unheard(first), true, nil
+	case <-timer.C:
+		return t.unheard(first), true, nil
+	}
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
+	if !first.ended {
+		return r, false, nil
+	}
+	return t.join(first), true, nil
 }
 
 // repeats reports whether a message is that of the first once more, for sure, and no second text of the same words.
@@ -224,37 +255,38 @@ func (t *Turn) join(first *Turn) sms.Receipt {
 	return r
 }
 
+// unheard is what a repeat is told that no longer waits for the first.
+func (t *Turn) unheard(first *Turn) sms.Receipt {
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
+	t.message.Reference = first.message.Reference
+	return unanswered("the first of the same messages has no answer yet")
+}
+
 // unanswered is the receipt of a repeat that no longer waits.
 func unanswered(detail string) sms.Receipt {
 	return sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Repeat: true, Detail: detail}
 }
 
-// reference is that of the message, as far as it is known.
-func (t *Turn) reference() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.message.Reference
-}
-
 // claim asks the store, as long as another process sends the same message.
-func (t *Turn) claim(ctx context.Context, deadline time.Time, fresh bool) (*Turn, sms.Receipt, error) {
-	if !fresh { // others may take the messages of this process for lost
-		if err := t.tend(); err != nil {
+func (t *Turn) claim(ctx context.Context, deadline time.Time) (*Turn, sms.Receipt, error) {
+	if !t.journal.leased() { // others may take the messages of this process for lost
+		if err := t.journal.tend(); err != nil {
 			t.leave(notWritten)
 			return nil, sms.Receipt{}, errors.Join(ErrAway, err)
 		}
 	}
 	for {
-		err := t.store.Update(t.key, false, beginning{t})
-		if t.lost { // perhaps kept, whatever the store says
-			t.Journal.lost(t.entry)
+		err := t.journal.store.Update(t.key, false, beginning{t})
+		if t.foundLost { // perhaps kept, whatever the store says
+			t.journal.lost(t.entry)
 		}
 		if err != nil {
 			return nil, sms.Receipt{}, t.fail(err)
 		}
-		t.mu.Lock()
+		t.journal.mu.Lock()
 		t.message.Reference = t.entry.Reference
-		t.mu.Unlock()
+		t.journal.mu.Unlock()
 		switch t.found {
 		case ended:
 			r := t.entry.Receipt()
@@ -266,9 +298,8 @@ func (t *Turn) claim(ctx context.Context, deadline time.Time, fresh bool) (*Turn
 			case <-ctx.Done():
 			}
 			if ctx.Err() != nil || !time.Now().Before(deadline) {
-				r := unanswered("another process has not said yet what became of it")
-				t.leave(r)
-				return t, r, nil
+				t.giveUp()
+				return t, unanswered("another process has not said yet what became of it"), nil
 			}
 		default:
 			t.mine, t.message.ID = true, t.entry.ID
@@ -287,8 +318,8 @@ func (t *Turn) fail(err error) error {
 
 // postpone keeps what could not be written down for later, and tells those who wait what became of the message.
 func (t *Turn) postpone(change Change, r sms.Receipt) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
 	t.unwritten = change
 	t.tell(r)
 }
@@ -297,9 +328,9 @@ func (t *Turn) postpone(change Change, r sms.Receipt) {
 func (t *Turn) write() error {
 	t.late.Lock()
 	defer t.late.Unlock()
-	t.mu.Lock()
+	t.journal.mu.Lock()
 	change, reached := t.unwritten, t.reached
-	t.mu.Unlock()
+	t.journal.mu.Unlock()
 	if change == nil {
 		return nil
 	}
@@ -311,23 +342,40 @@ func (t *Turn) write() error {
 			return err
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
 	t.unwritten = nil
-	delete(t.flight, t.key)
+	t.makeRoom()
 	return nil
 }
 
 // leave tells those who wait what became of the message, and makes room for the next with the same text.
 func (t *Turn) leave(r sms.Receipt) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
 	t.tell(r)
-	delete(t.flight, t.key)
+	t.makeRoom()
+}
+
+// giveUp leaves the place to one of those who wait, since nobody is left who asks here what became of the message.
+func (t *Turn) giveUp() {
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
+	t.makeRoom()
+	t.wake()
+}
+
+func (t *Turn) makeRoom() {
+	delete(t.journal.flight, t.key)
+	t.gone = true
 }
 
 func (t *Turn) tell(r sms.Receipt) {
 	t.receipt, t.ended = r, true
+	t.wake()
+}
+
+func (t *Turn) wake() {
 	if t.done != nil {
 		close(t.done)
 		t.done = nil
@@ -339,8 +387,8 @@ func (t *Turn) Mine() bool { return t.mine }
 
 // Ended reports whether it is settled what became of the message.
 func (t *Turn) Ended() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
 	return t.ended
 }
 
@@ -360,12 +408,12 @@ func (t *Turn) ID() string {
 
 // Part writes down that a part was accepted.
 func (t *Turn) Part(adapter, id string, parts int) {
-	t.mu.Lock()
+	t.journal.mu.Lock()
 	t.entry.Adapter, t.entry.Parts, t.entry.IDs = adapter, parts, append(t.entry.IDs[:len(t.entry.IDs):len(t.entry.IDs)], id)
-	t.mu.Unlock()
+	t.journal.mu.Unlock()
 	if parts > 1 && len(t.entry.IDs) < parts {
 		if err := t.update(recording{t}); err != nil {
-			t.failed(err) // the end is still to be written down
+			t.journal.failed(err) // the end is still to be written down
 		}
 	}
 }
@@ -376,18 +424,18 @@ func (t *Turn) Abandon(r sms.Receipt) { t.finish(abandoning{t}, r) }
 // End writes down what became of the message and tells those who wait. If it cannot be written down, that is tried again
 // until it is, and nothing is sent for the same message before.
 func (t *Turn) End(r sms.Receipt) {
-	t.mu.Lock()
+	t.journal.mu.Lock()
 	t.entry.Cause, t.entry.State = r.Cause(), stateOf(r, len(t.entry.IDs))
 	if r.Adapter != "" && len(t.entry.IDs) == 0 {
 		t.entry.Adapter = r.Adapter
 	}
-	t.mu.Unlock()
+	t.journal.mu.Unlock()
 	t.finish(recording{t}, r)
 }
 
 func (t *Turn) finish(change Change, r sms.Receipt) {
 	if err := t.update(change); err != nil {
-		t.failed(err)
+		t.journal.failed(err)
 		t.postpone(change, r)
 		return
 	}
@@ -406,20 +454,20 @@ func stateOf(r sms.Receipt, sent int) State {
 
 // Reached writes down that the phone has the answer.
 func (t *Turn) Reached() {
-	t.mu.Lock()
+	t.journal.mu.Lock()
 	t.reached = true
 	later := t.unwritten != nil || t.entry.State != Accepted
-	t.mu.Unlock()
+	t.journal.mu.Unlock()
 	if later {
 		return
 	}
 	if err := t.update(reaching{t}); err != nil {
-		t.failed(err) // a repeat gets the same answer for a while
+		t.journal.failed(err) // a repeat gets the same answer for a while
 	}
 }
 
 // update changes the entry lazily.
-func (t *Turn) update(change Change) error { return t.store.Update(t.key, true, change) }
+func (t *Turn) update(change Change) error { return t.journal.store.Update(t.key, true, change) }
 
 // Count takes a claim from the counts of its rules.
 func (j *Journal) Count(claim *limit.Claim) error { return j.store.Count(claim) }

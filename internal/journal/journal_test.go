@@ -194,6 +194,38 @@ func TestOtherProcess(t *testing.T) {
 	})
 }
 
+// Of those who wait for another process, one asks it. When his phone hangs up, another does.
+func TestOtherProcessIsAskedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		one, two := l.open(t, s), l.open(t, s)
+		defer one.Release()
+		defer two.Release()
+		turn, _, _ := one.begin(textMessage("1"))
+		var wg sync.WaitGroup
+		for i := range 3 { // they hang up in the order in which they came, but for the last
+			wg.Go(func() {
+				ctx, hangUp := context.WithTimeout(t.Context(), time.Duration(i+1)*2*time.Second)
+				defer hangUp()
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				m := textMessage("1")
+				repeat, r, err := two.Begin(ctx, time.Now().Add(20*time.Second), m, Terms{Window: time.Minute})
+				want := sms.OutcomeUnknown
+				if i == 2 {
+					want = sms.Accepted
+				}
+				if err != nil || repeat.Mine() || r.Outcome != want || m.Reference != turn.message.Reference {
+					t.Errorf("%d: %v %v, reference %s", i, r.Outcome, err, m.Reference)
+				}
+			})
+		}
+		time.Sleep(5 * time.Second)
+		turn.Part("a", "sms-1", 1)
+		turn.End(accepted)
+		wg.Wait()
+	})
+}
+
 // What a claim finds to be lost is told, even if the store keeps that and cannot say so.
 func TestLostOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
