@@ -78,7 +78,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func readReply(reply *http.Response, buf []byte) (body []byte, whole bool) {
 	defer reply.Body.Close()
 	from, size := io.Reader(reply.Body), max(reply.ContentLength, 511)+1
-	if reply.Header.Get("Content-Encoding") == "gzip" {
+	if isGzip(reply.Header.Get("Content-Encoding")) {
 		z, err := gzip.NewReader(reply.Body)
 		if err != nil {
 			return nil, false
@@ -97,6 +97,11 @@ func readReply(reply *http.Response, buf []byte) (body []byte, whole bool) {
 		}
 	}
 	return body[:adapters.MaxReply], false
+}
+
+// isGzip knows both names, in any case: https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1
+func isGzip(coding string) bool {
+	return strings.EqualFold(coding, "gzip") || strings.EqualFold(coding, "x-gzip")
 }
 
 // progress records how far net/http came with a request. Its hooks run before RoundTrip returns.

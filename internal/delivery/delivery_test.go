@@ -3,6 +3,7 @@ package delivery
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"io"
@@ -124,6 +125,16 @@ func refusing(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
+// zipped answers as a provider that calls gzip so.
+func zipped(coding string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", coding)
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, `{"id":"7"}`)
+		_ = z.Close()
+	}
+}
+
 func TestAttempt(t *testing.T) {
 	head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 	for name, c := range map[string]struct {
@@ -148,6 +159,9 @@ func TestAttempt(t *testing.T) {
 		"cut":              {cut(head + "Content-Length: 40\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
 		"cut chunk":        {cut(head + "Transfer-Encoding: chunked\r\n\r\na\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
 		"no gzip":          {cut(head + "Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
+		"gzip":             {zipped("gzip"), sms.Accepted, sms.NoCause},
+		"GZIP":             {zipped("GZIP"), sms.Accepted, sms.NoCause},
+		"x-gzip":           {zipped("x-gzip"), sms.Accepted, sms.NoCause},
 		"too long":         {say(200, `{"id":"7","x":"`+strings.Repeat("x", adapters.MaxReply)+`"}`), sms.OutcomeUnknown, sms.Unknown},
 		"cut refusal":      {cut("HTTP/1.1 402 No\r\nContent-Length: 40\r\n\r\n{"), sms.Refused, sms.NoCredit},
 		"switch protocols": {cut("HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), sms.OutcomeUnknown, sms.Unknown},
