@@ -56,6 +56,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.journal = takeJournal(&a.taken, j)
+	announcer, err := newAnnouncer(ctx)
+	if err != nil {
+		return err
+	}
+	a.taken = append(a.taken, a.journal.announce(announcer))
 	return nil
 }
 

@@ -4,12 +4,10 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -36,13 +34,18 @@ type announcer struct {
 	waiting []func()
 }
 
-func (h *Handler) provisionEvents(ctx caddy.Context) error {
+func newAnnouncer(ctx caddy.Context) (*announcer, error) {
 	app, err := ctx.App("events")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h.announcer = &announcer{app: app.(*caddyevents.App), ctx: ctx}
-	return h.announcer.app.On(startedEvent, h.announcer)
+	a := &announcer{app: app.(*caddyevents.App), ctx: ctx}
+	return a, a.app.On(startedEvent, a)
+}
+
+func (h *Handler) provisionEvents(ctx caddy.Context) (err error) {
+	h.announcer, err = newAnnouncer(ctx)
+	return err
 }
 
 // Handle implements caddyevents.Handler: it learns that Caddy has started.
@@ -120,15 +123,6 @@ func (x *exchange) eventData(r sms.Receipt) map[string]any {
 		data["sms_id"] = r.ID
 	}
 	return data
-}
-
-// emitLost tells subscribers of one of the handlers in use that a message was lost with its process. A subscriber may ask for the
-// journal, which may just be opened.
-func emitLost(e journal.Entry) {
-	handlers.Range(func(h, _ any) bool {
-		go h.(*Handler).announcer.announce(lostEvent, map[string]any{"reference": e.Reference, "begun": e.Begun.Format(time.RFC3339)})
-		return false
-	})
 }
 
 var _ caddyevents.Handler = (*announcer)(nil)

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -39,7 +38,8 @@ func (leave) Apply(e *journal.Entry, now time.Time) bool {
 	return true
 }
 
-// A message that was lost with a process is told to subscribers when Caddy starts again, in whatever order it starts its apps.
+// A message that was lost with a process is told to subscribers when Caddy starts again, in whatever order it starts its apps, and
+// to those of the new configuration when it is reloaded.
 func TestLostIsTold(t *testing.T) {
 	for i := range 20 {
 		path := filepath.Join(t.TempDir(), fmt.Sprint(i))
@@ -53,22 +53,26 @@ func TestLostIsTold(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		config := fmt.Sprintf(`{
+		config := func(subscriptions, path string) []byte {
+			return fmt.Appendf(nil, `{
 			"admin": {"disabled": true, "config": {"persist": false}},
 			"logging": {"logs": {"default": {"writer": {"output": "discard"}}}},
 			"apps": {
-				"events": {"subscriptions": [{"events": ["sms_lost"], "handlers": [{"handler": "curious"}]}]},
+				"events": {"subscriptions": [%s]},
 				"acrobits_sms": {"journal": {"journal": "sqlite", "path": %q}},
 				"http": {"servers": {"a": {"listen": ["127.0.0.1:0"], "routes": [{"handle": [{
 					"handler": "acrobits_sms", "default_region": "US",
 					"users": [{"name": "johndow", "passwords": ["x72hs9wkah2"]}], "adapters": [{"definition": "sandbox"}]
 				}]}]}}}
 			}
-		}`, path)
-		if !json.Valid([]byte(config)) {
-			t.Fatal(config)
+		}`, subscriptions, path)
 		}
-		if err := caddy.Load([]byte(config), true); err != nil {
+		if i%2 == 0 {
+			if err := caddy.Load(config("", filepath.Join(t.TempDir(), "other")), true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := caddy.Load(config(`{"events": ["sms_lost"], "handlers": [{"handler": "curious"}]}`, path), true); err != nil {
 			t.Fatal(err)
 		}
 		select {

@@ -1,13 +1,8 @@
 package caddymodule
 
 import (
-	"crypto/sha256"
-	"errors"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -159,122 +154,6 @@ func (*PostgresJournal) kind() string                   { return "postgres" }
 func (j *PostgresJournal) address() string              { return "postgres " + j.secret }
 func (j *PostgresJournal) open() (journal.Store, error) { return postgres.Open(j.secret) }
 func (*PostgresJournal) comesLater() bool               { return true }
-
-// sharedJournal is a journal that several configurations may use, opened when the first of them starts.
-type sharedJournal struct {
-	journals
-
-	mu     sync.Mutex
-	opened *journal.Journal
-	err    error     // why it could not be opened
-	retry  time.Time // when that is tried again
-	closed bool
-}
-
-// failed is when something could not be written down, in nanoseconds of Unix time, 0 if all could.
-var failed atomic.Int64
-
-func (s *sharedJournal) status() journalStatus {
-	status := journalStatus{Kind: s.kind()}
-	if at := failed.Load(); at != 0 {
-		when := time.Unix(0, at)
-		status.LastFailed = &when
-	}
-	j, err := s.hold()
-	if err == nil {
-		defer j.Release()
-		status.Remembered, status.OnTheirWay, err = j.Size()
-	}
-	if err != nil {
-		status.Error = err.Error()
-	}
-	return status
-}
-
-// retryAfter is how long a store that could not be opened is left alone.
-const retryAfter = time.Second
-
-func takeJournal(t *taken, j journals) *sharedJournal {
-	key := sha256.Sum256([]byte(j.address()))
-	v, _ := sharedJournals.LoadOrStore(key, &sharedJournal{journals: j})
-	*t = append(*t, func() error {
-		_, err := sharedJournals.Delete(key)
-		return err
-	})
-	return v.(*sharedJournal)
-}
-
-// journalLogger is for what happens behind the back of a message, whatever configuration is in use.
-func journalLogger() *zap.Logger { return caddy.Log().Named("acrobits_sms") }
-
-// start opens the journal. One that may come later is no reason not to start: until it is there, messages are refused.
-func (s *sharedJournal) start() error {
-	j, err := s.hold()
-	switch {
-	case err == nil:
-		j.Release()
-	case s.comesLater():
-		journalLogger().Error("the journal cannot be opened; until it can, no message is sent", zap.Error(err))
-		err = nil
-	}
-	return err
-}
-
-var errClosed = errors.New("the configuration has been replaced")
-
-// hold opens the journal if need be. It has to be released.
-func (s *sharedJournal) hold() (*journal.Journal, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opened == nil && !s.closed && !time.Now().Before(s.retry) {
-		var store journal.Store
-		if store, s.err = s.open(); s.err == nil {
-			s.opened, s.err = journal.Open(store, lost, away)
-		}
-		if s.err != nil {
-			s.retry = time.Now().Add(retryAfter)
-		}
-	}
-	if s.opened == nil {
-		if s.err == nil {
-			return nil, errClosed
-		}
-		return nil, s.err
-	}
-	if !s.opened.Hold() {
-		return nil, errClosed
-	}
-	return s.opened, nil
-}
-
-// Destruct implements caddy.Destructor.
-func (s *sharedJournal) Destruct() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed = true; s.opened != nil {
-		s.opened.Release()
-	}
-	return nil
-}
-
-// lost tells the operator of a message whose process has ended.
-func lost(e journal.Entry) {
-	measuredLost.Inc()
-	journalLogger().Error("a message may have been sent when its process ended; it is not sent again by itself",
-		zap.String("reference", e.Reference), zap.Time("begun", e.Begun), zap.Strings("sms_ids", e.IDs))
-	emitLost(e)
-}
-
-// noteFailure counts what could not be written down.
-func noteFailure() {
-	measuredJournalErrors.Inc()
-	failed.Store(time.Now().UnixNano())
-}
-
-func away(err error) {
-	noteFailure()
-	journalLogger().Error("the journal cannot be written", zap.Error(err))
-}
 
 // Interface guards
 var (

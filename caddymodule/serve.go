@@ -217,7 +217,7 @@ func (x *exchange) count() error {
 		User: m.User, Sender: m.From.Value, Country: country, Segments: x.segments,
 	}}
 	if err := x.held.Count(&claim); err != nil {
-		noteFailure()
+		x.journal.noteFailure()
 		x.detail = err.Error()
 		return sms.RefuseAs(sms.Internal, sms.JournalAway)
 	}
@@ -258,7 +258,7 @@ func (x *exchange) seeBurst(country string, now time.Time) error {
 func (x *exchange) deliver() sms.Receipt {
 	receipt, err := x.claim()
 	if err != nil {
-		noteFailure()
+		x.journal.noteFailure()
 		return sms.Receipt{Outcome: sms.Refused, Refusal: sms.RefuseAs(sms.Internal, sms.JournalAway), Detail: err.Error()}
 	}
 	if !x.turn.Mine() {
