@@ -105,7 +105,9 @@ type journalStatus struct {
 // status says how the accounts and the journal are.
 func status(*http.Request) (any, error) {
 	adapters := []adapterStatus{}
-	eachAccount(func(name string, a *delivery.Account) { adapters = append(adapters, adapterStatus{name, a.Status()}) })
+	for account, name := range namesOfAccounts() {
+		adapters = append(adapters, adapterStatus{name, account.Status()})
+	}
 	slices.SortFunc(adapters, func(a, b adapterStatus) int { return strings.Compare(a.Name, b.Name) })
 	all := []journalStatus{}
 	for _, j := range journalsInUse() {

@@ -60,7 +60,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.taken = append(a.taken, a.journal.announce(announcer))
+	a.taken.add(a.journal.announce(announcer))
 	return nil
 }
 

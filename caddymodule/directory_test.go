@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"crypto/sha256"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -286,5 +288,38 @@ func TestUserServiceReload(t *testing.T) {
 	})
 	if keys != 3 {
 		t.Errorf("%d services, want 3", keys)
+	}
+}
+
+// slowly is a body of which the rest comes when it is told to.
+type slowly struct {
+	io.Reader
+	wait func()
+}
+
+func (s *slowly) Read(p []byte) (int, error) {
+	s.wait()
+	return s.Reader.Read(p)
+}
+
+// A request that is on its way when the configuration is replaced has all that it needs until it is done.
+func TestRequestOutlivesReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE users (name, password); INSERT INTO users VALUES ('ann', 'plain-password')"); err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "users sql sqlite "+path+" {\nquery `SELECT name, password FROM users WHERE name = {user}`\n}\ndefault_region US\nadapter sandbox")
+	r := post("application/x-www-form-urlencoded", "")
+	r.Body = io.NopCloser(&slowly{strings.NewReader("user=ann&password=plain-password&to=5551231234&body=ok"), sync.OnceFunc(s.stop)})
+	if w := s.send(t, r); w.Code != 200 {
+		t.Errorf("%d %s, the log says %v", w.Code, w.Body, s.events())
+	}
+	if w := s.send(t, post("application/x-www-form-urlencoded", "user=ann&password=plain-password&to=5551231234&body=late")); w.Code != 500 {
+		t.Errorf("after the last: %d", w.Code)
 	}
 }

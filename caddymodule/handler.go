@@ -7,15 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -176,7 +173,7 @@ type Handler struct {
 	announcer *announcer
 	terms     journal.Terms
 	deliverer *delivery.Deliverer
-	taken     taken // what this handler shares with others
+	taken     taken // what this handler uses until the last of its requests is done
 	phrases   *phrases
 	hinted    *recent.Table[string, *atomic.Uint32] // which hints were logged already, a bit each, by the user's name
 	logger    *zap.Logger
@@ -193,7 +190,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision sets the handler up. It opens no connection.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
-	h.traffic = new(traffic)
+	h.traffic = &traffic{used: &h.taken}
 	h.hinted = recent.NewTable[string, *atomic.Uint32](4096)
 	for _, step := range []func(caddy.Context) error{
 		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
@@ -307,6 +304,10 @@ func (h *Handler) provisionUsers(ctx caddy.Context) error {
 			return err
 		}
 		chain = append(chain, opened)
+		if d, ok := guest.(held); ok {
+			d.hold()
+			h.taken.add(d.release)
+		}
 	}
 	h.byName = chain
 	if h.users = chain; len(chain) == 1 {
@@ -402,7 +403,7 @@ func (h *Handler) provisionJournal(ctx caddy.Context) error {
 		return err
 	}
 	shared := app.(*App)
-	h.journal = shared.journal
+	h.journal = takeJournal(&h.taken, shared.journal.journals) // for requests in flight
 	h.terms = journal.Terms{Window: defaultWindow, Keep: time.Duration(shared.KeepMessages)}
 	if h.DuplicateWindow != nil {
 		h.terms.Window = time.Duration(*h.DuplicateWindow)
@@ -473,12 +474,8 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 			return fmt.Errorf("two adapters are called %s; name one: adapter %s as NAME", adapter.Name, a.Definition)
 		}
 		names = append(names, adapter.Name)
-		account := take(&h.taken, accounts, adapter.Account(), func() *delivery.Account {
-			account := delivery.NewAccount()
-			account.Changed = func(resting bool) { tellOfRest(adapter.Name, resting) }
-			return account
-		})
-		account.Limit(a.Concurrency, a.Rate)
+		account := take(&h.taken, accounts, adapter.Account(), newAccount)
+		h.taken.add(account.Limit(a.Concurrency, a.Rate))
 		h.deliverer.Routes = append(h.deliverer.Routes, delivery.Route{
 			Adapter: adapter, Transport: transport, Account: account, Weight: a.Weight,
 		})
@@ -489,14 +486,18 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	return nil
 }
 
-// tellOfRest tells the operator that an account rests, or works again.
-func tellOfRest(adapter string, resting bool) {
-	log := caddy.Log().Named("http.handlers.acrobits_sms")
-	if resting {
-		log.Error("an account rests for 30 seconds, since it gave no usable answer several times in a row", zap.String("adapter", adapter))
-		return
+// newAccount makes an account that tells the operator when it rests and when it works again, by the adapter that uses it then.
+func newAccount() *delivery.Account {
+	account := delivery.NewAccount()
+	account.Changed = func(resting bool) {
+		log := caddy.Log().Named("http.handlers.acrobits_sms").With(zap.String("adapter", namesOfAccounts()[account]))
+		if resting {
+			log.Error("an account rests for 30 seconds, since it gave no usable answer several times in a row")
+			return
+		}
+		log.Info("an account that rested works again")
 	}
-	log.Info("an account that rested works again", zap.String("adapter", adapter))
+	return account
 }
 
 // MarshalLogObject lists names and nothing else: Caddy's trace prints handlers, and secrets may stand in the configuration.
@@ -517,93 +518,13 @@ func (h *Handler) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	)
 }
 
-// Cleanup releases what this handler shares with others. Requests in flight keep what they use.
+// Cleanup releases what this handler uses, as soon as no request is in flight any more.
 func (h *Handler) Cleanup() error {
 	handlers.Delete(h)
-	if h.traffic != nil {
-		h.traffic.replaced.Store(true)
+	if h.traffic == nil {
+		return nil
 	}
-	return h.taken.release()
-}
-
-// traffic is the requests that a handler has in flight. The last one after the handler was replaced leaves no connection to a
-// provider behind, which would be kept for nobody.
-type traffic struct {
-	inFlight  atomic.Int64
-	replaced  atomic.Bool
-	closeIdle func() // closes connections to providers, nil if the transport cannot
-}
-
-func (t *traffic) enter() { t.inFlight.Add(1) }
-
-func (t *traffic) leave() {
-	if t.inFlight.Add(-1) == 0 && t.replaced.Load() && t.closeIdle != nil {
-		t.closeIdle()
-	}
-}
-
-// keepAliveDefaults are for providers. Messages are rare, so a kept connection may have died before the next one; under
-// load, too few of them cost a TLS handshake for each message.
-var keepAliveDefaults = map[string]json.RawMessage{
-	"max_idle_conns_per_host": json.RawMessage("512"),
-	"idle_timeout":            json.RawMessage("30000000000"),
-}
-
-// loadTransport loads the transport guest.
-func (h *Handler) loadTransport(ctx caddy.Context) (http.RoundTripper, error) {
-	raw := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
-	if len(h.TransportRaw) > 0 {
-		if err := json.Unmarshal(h.TransportRaw, &raw); err != nil {
-			return nil, fmt.Errorf("transport: %w", err)
-		}
-	}
-	if string(raw["protocol"]) == `"http"` {
-		keepAlive := maps.Clone(keepAliveDefaults)
-		if given := raw["keep_alive"]; given != nil {
-			if err := json.Unmarshal(given, &keepAlive); err != nil {
-				return nil, fmt.Errorf("transport: keep_alive: %w", err)
-			}
-		}
-		merged, err := json.Marshal(keepAlive)
-		if err != nil {
-			return nil, err
-		}
-		raw["keep_alive"] = merged
-	}
-	var err error
-	if h.TransportRaw, err = json.Marshal(raw); err != nil {
-		return nil, err
-	}
-	mod, err := ctx.LoadModule(h, "TransportRaw")
-	if err != nil {
-		return nil, fmt.Errorf("transport: %w", err)
-	}
-	if guest, is := mod.(*reverseproxy.HTTPTransport); is && guest.TLS != nil && guest.TLS.InsecureSkipVerify {
-		return nil, errors.New("transport: the certificates of providers are always checked, trust your own with tls_trust_pool instead")
-	}
-	if guest, is := mod.(*reverseproxy.HTTPTransport); is {
-		h.traffic.closeIdle = func() { guest.Transport.CloseIdleConnections() }
-	}
-	transport, ok := mod.(http.RoundTripper)
-	if !ok {
-		return nil, fmt.Errorf("transport: %T carries no HTTP requests", mod)
-	}
-	return schemes{transport}, nil
-}
-
-// schemes sends requests to the sandbox by their scheme, all others by the transport.
-type schemes struct{ http.RoundTripper }
-
-func (s schemes) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme == "sandbox" {
-		return delivery.Sandbox{}.RoundTrip(r)
-	}
-	return s.RoundTripper.RoundTrip(r)
-}
-
-func isDialError(err error) bool {
-	var dial reverseproxy.DialError
-	return errors.As(err, &dial)
+	return h.traffic.replace()
 }
 
 func parseDefinitions(list []*Definition) (map[string]*adapters.Definition, error) {

@@ -48,7 +48,8 @@ func TestMain(m *testing.M) {
 // site is the handler as Caddy would run it, with its log.
 type site struct {
 	*Handler
-	log *observer.ObservedLogs
+	log  *observer.ObservedLogs
+	stop func() // as Caddy does when the configuration is replaced
 }
 
 // newSite provisions a handler from the inside of its Caddyfile block.
@@ -87,17 +88,20 @@ func start(t testing.TB, h *Handler) (*site, error) {
 		t.Fatal(err)
 	}
 	ctx, cancel := caddy.NewContext(ctx)
-	t.Cleanup(cancel) // and with it the guests
+	stop := sync.OnceFunc(func() {
+		cancel() // and with it the guests
+		_ = h.Cleanup()
+	})
+	t.Cleanup(stop)
 	core, log := observer.New(zapcore.DebugLevel)
 	restore := zap.ReplaceGlobals(zap.New(core))
 	t.Cleanup(restore)
-	t.Cleanup(func() { _ = h.Cleanup() })
 	if err := h.Provision(ctx); err != nil {
 		return nil, err
 	}
 	h.logger, h.step = zap.New(core), 0
 	h.deliverer.Retries = 0 // they take their time
-	return &site{h, log}, nil
+	return &site{h, log, stop}, nil
 }
 
 // reporter is what tests and properties have in common.

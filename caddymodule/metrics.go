@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func (h *Handler) provisionMetrics(ctx caddy.Context) error {
 	if registry == nil {
 		return nil
 	}
-	for _, c := range append(collectors, measuredAttempts, accountGauges{}) {
+	for _, c := range slices.Concat(collectors, []prometheus.Collector{measuredAttempts, accountGauges{}}) {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err
@@ -80,8 +81,8 @@ func (x *exchange) measure() {
 // handlers are those that are in use, for what is asked about them from outside.
 var handlers sync.Map
 
-// eachAccount shows the accounts of all handlers, under the first name of those of the adapters that use them.
-func eachAccount(show func(adapter string, a *delivery.Account)) {
+// namesOfAccounts are the accounts of all handlers, with the first name of those of the adapters that use them.
+func namesOfAccounts() map[*delivery.Account]string {
 	names := make(map[*delivery.Account]string)
 	handlers.Range(func(h, _ any) bool {
 		for _, route := range h.(*Handler).deliverer.Routes {
@@ -91,9 +92,7 @@ func eachAccount(show func(adapter string, a *delivery.Account)) {
 		}
 		return true
 	})
-	for account, name := range names {
-		show(name, account)
-	}
+	return names
 }
 
 // accountGauges are read when somebody asks for them.
@@ -115,7 +114,7 @@ func (accountGauges) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (accountGauges) Collect(to chan<- prometheus.Metric) {
 	sums := make(map[string][3]float64)
-	eachAccount(func(adapter string, a *delivery.Account) {
+	for a, adapter := range namesOfAccounts() {
 		s, sum := a.Status(), sums[adapter]
 		if s.Breaker != delivery.Closed {
 			sum[0]++
@@ -123,7 +122,7 @@ func (accountGauges) Collect(to chan<- prometheus.Metric) {
 		sum[1] += float64(s.Running)
 		sum[2] += float64(s.Waiting)
 		sums[adapter] = sum
-	})
+	}
 	for adapter, sum := range sums {
 		for i, d := range []*prometheus.Desc{breakerGauge, runningGauge, waitingGauge} {
 			to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, sum[i], adapter)

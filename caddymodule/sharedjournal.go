@@ -51,7 +51,7 @@ const retryAfter = time.Second
 func takeJournal(t *taken, j journals) *sharedJournal {
 	key := sha256.Sum256([]byte(j.address()))
 	v, _ := sharedJournals.LoadOrStore(key, &sharedJournal{journals: j})
-	*t = append(*t, func() error {
+	t.add(func() error {
 		_, err := sharedJournals.Delete(key)
 		return err
 	})

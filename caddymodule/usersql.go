@@ -120,8 +120,11 @@ func (s *UserSQL) Cleanup() error {
 	if s.users == nil {
 		return nil
 	}
-	return s.users.Close()
+	return s.release()
 }
+
+func (s *UserSQL) hold()          { s.users.Hold() }
+func (s *UserSQL) release() error { return s.users.Release() }
 
 // UnmarshalCaddyfile sets the directory up from Caddyfile tokens. Syntax:
 //

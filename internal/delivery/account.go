@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Account struct {
 	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu     sync.Mutex
+	bounds []*bound
 	last   sms.Cause // of the last failure
 	failed time.Time
 }
@@ -47,8 +49,44 @@ func NewAccount() *Account {
 	return a
 }
 
-// Limit bounds how many requests go to the account at once and in a second, 0 is no bound.
-func (a *Account) Limit(atOnce int, perSecond float64) { a.turnstile.Limit(atOnce, perSecond) }
+// bound is one of the bounds of an account, 0 is none.
+type bound struct {
+	atOnce    int
+	perSecond float64
+}
+
+// Limit bounds how many requests go to the account at once and in a second, 0 is no bound, until that is taken back. Where several
+// have set bounds, the tightest hold.
+func (a *Account) Limit(atOnce int, perSecond float64) (takeBack func() error) {
+	b := &bound{atOnce, perSecond}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bounds = append(a.bounds, b)
+	a.tighten()
+	return func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.bounds = slices.DeleteFunc(a.bounds, func(other *bound) bool { return other == b })
+		a.tighten()
+		return nil
+	}
+}
+
+func (a *Account) tighten() {
+	var tightest bound
+	for _, b := range a.bounds {
+		tightest.atOnce = tighter(tightest.atOnce, b.atOnce)
+		tightest.perSecond = tighter(tightest.perSecond, b.perSecond)
+	}
+	a.turnstile.Limit(tightest.atOnce, tightest.perSecond)
+}
+
+func tighter[N int | float64](a, b N) N {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
 
 // resting reports whether nothing is sent through the account just now.
 func (a *Account) resting() bool { return a.breaker.State() == gobreaker.StateOpen }

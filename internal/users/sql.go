@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -44,6 +45,7 @@ type SQL struct {
 	asking singleflight.Group
 	teller teller
 
+	holders   atomic.Int32
 	mu        sync.Mutex
 	statement *sql.Stmt
 	down      time.Time // until when the database is left alone
@@ -66,8 +68,10 @@ var _ Users = (*SQL)(nil)
 // usual is a hash as most systems make them.
 const usual = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
-// Start makes it ready, and opens no connection. What the hashes of the database cost is learned from those that come.
+// Start makes it ready, and opens no connection. What the hashes of the database cost is learned from those that come. It has one
+// holder.
 func (s *SQL) Start() error {
+	s.Hold()
 	s.guess = []hash{bcryptHash(usual)}
 	s.found = recent.NewTable[string, foundRow](mostAnswers)
 	return s.start()
@@ -76,8 +80,16 @@ func (s *SQL) Start() error {
 // Unprovable implements Provable: what stands in the database is not known before somebody comes.
 func (*SQL) Unprovable() int { return 0 }
 
-// Close closes all connections.
-func (s *SQL) Close() error { return s.DB.Close() }
+// Hold keeps the database open until Release.
+func (s *SQL) Hold() { s.holders.Add(1) }
+
+// Release ends a hold, and closes all connections with the last.
+func (s *SQL) Release() error {
+	if s.holders.Add(-1) > 0 {
+		return nil
+	}
+	return s.DB.Close()
+}
 
 // Authenticate implements Users. As in a List, a blank in the secret also counts as a +. A token without a name is nobody's.
 func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {

@@ -103,7 +103,7 @@ func newSQL(t testing.TB, query string) (*SQL, *sql.DB, *[]string) {
 	if err := u.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = u.Close() })
+	t.Cleanup(func() { _ = u.Release() })
 	return u, db, &reports
 }
 
