@@ -56,17 +56,18 @@ func otherRecipient() string {
 // that it is busy when that takes too long.
 func TestAccountsAreBounded(t *testing.T) {
 	for bound, want := range map[string]struct {
+		gone    string        // the bound of a configuration that is gone
 		last    time.Duration // when the third of three is answered
 		refused int           // of eight
-	}{"concurrency 1": {6 * time.Second, 5}, "rate 0.5": {6 * time.Second, 5}} {
+	}{"concurrency 1": {"rate 0.1", 6 * time.Second, 5}, "rate 0.5": {"rate 0.1", 6 * time.Second, 5}} {
 		synctest.Test(t, func(t *testing.T) {
 			with := func(bound string) string {
 				return demo + strings.Replace(ownAPI, "adapter own\n", "adapter own {\n"+bound+"\n}\n", 1) + "limit off\nbursts off\n"
 			}
 			p := &counting{slow: 2 * time.Second}
-			sites := []*site{newSite(t, with(bound)), newSite(t, with("")+"max_parts 3")}
 			word, _, _ := strings.Cut(bound, " ")
-			newSite(t, with(word+" 1000")).stop() // a configuration that is not used changes nothing
+			sites := []*site{newSite(t, with(bound)), newSite(t, with(word+" 1000")+"max_parts 3"), newSite(t, with("")+"max_parts 4")}
+			newSite(t, with(want.gone)).stop()
 			for _, s := range sites {
 				s.deliverer.Routes[0].Transport = p
 			}
@@ -77,7 +78,7 @@ func TestAccountsAreBounded(t *testing.T) {
 			for i := range 8 {
 				query := otherRecipient()
 				wg.Go(func() {
-					got := sites[i%2].tap(t, query)
+					got := sites[i%3].tap(t, query)
 					mu.Lock()
 					defer mu.Unlock()
 					if strings.HasPrefix(got, "200 ") {
