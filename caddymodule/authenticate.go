@@ -16,6 +16,7 @@ import (
 
 // authenticate finds out who sends. Whoever does not prove it is told the same, whatever is wrong.
 func (x *exchange) authenticate() error {
+	x.looked = time.Now()
 	if x.Authenticated {
 		if name := x.inFront(); name != "" {
 			user, err := x.byName.Find(name)
@@ -40,15 +41,16 @@ func (x *exchange) authenticate() error {
 		return crowded()
 	}
 	defer line.Done()
+	x.looked = time.Now()
 	if x.guard != nil {
-		if wait := x.guard.Blocked(from, time.Now()); wait > 0 {
+		if wait := x.guard.Blocked(from, x.looked); wait > 0 {
 			refusal := sms.RefuseAs(sms.Limited, sms.LockedOut)
 			refusal.RetryAfter = wait
 			return refusal
 		}
 	}
 	user, err := x.identify(answered)
-	if err == nil && (x.guard == nil || x.guard.Admit(from, user.Name, time.Now())) {
+	if err == nil && (x.guard == nil || x.guard.Admit(from, x.lockName(user.Name), time.Now())) {
 		x.user = user
 		return nil
 	}
@@ -64,6 +66,9 @@ func (x *exchange) authenticate() error {
 		x.claimed, guessed = denied.Name, denied.Name
 	}
 	if wrong && x.guard != nil {
+		if guessed != "" {
+			guessed = x.lockName(guessed)
+		}
 		x.guard.Failed(from, guessed, time.Now())
 	}
 	switch {
@@ -92,9 +97,12 @@ func (x *exchange) inFront() string {
 	return name
 }
 
+// lockName tells users of one name apart whose messages others pay for, as limits do.
+func (x *exchange) lockName(user string) string { return string(x.payer[:]) + user }
+
 // doubted reports whether a user is locked for whoever sends this.
 func (x *exchange) doubted(user string) bool {
-	return x.guard != nil && x.guard.Doubts(x.network(), user, time.Now())
+	return x.guard != nil && x.guard.Doubts(x.network(), x.lockName(user), time.Now())
 }
 
 // errStale says that an answer is to a challenge that is too old, or not ours. Whether it is right was not looked at, so that
@@ -140,12 +148,13 @@ func (x *exchange) isChallenge(r sms.Receipt) bool {
 	return x.digest != nil && r.Refusal != nil && (r.Refusal.Variant == sms.NoCredential || r.Refusal.Variant == sms.StaleAnswer)
 }
 
-// waitForStep waits, so that the time of an answer does not tell what was wrong.
-func (x *exchange) waitForStep() {
-	if x.step <= 0 {
+// waitForStep waits, so that the time of an answer does not tell what was wrong: from when a credential was looked at, since before
+// that the sender himself says how long it takes. A stranger who asks with no credential learns nothing that stealth hides.
+func (x *exchange) waitForStep(r sms.Receipt) {
+	if x.step <= 0 || x.Stealth && r.Refusal.Variant == sms.NoCredential {
 		return
 	}
-	timer := time.NewTimer(x.step - time.Since(x.message.Received)%x.step)
+	timer := time.NewTimer(x.step - time.Since(x.looked)%x.step)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

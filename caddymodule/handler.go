@@ -374,8 +374,8 @@ func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*
 	return list, err
 }
 
-// answerStep hides how long it took to find a credential wrong: such answers leave at multiples of it after the request
-// came.
+// answerStep hides how long it took to find a credential wrong: such answers leave at multiples of it after the credential was
+// looked at first.
 const answerStep = 250 * time.Millisecond
 
 func (h *Handler) provisionLockout() error {

@@ -870,6 +870,9 @@ func TestLockout(t *testing.T) {
 	if w := off.guess(t, "203.0.113.10", right); w.Code != 200 {
 		t.Errorf("lockout off: %d", w.Code)
 	}
+	if w := newProvider(t).site(t, "").guess(t, "192.0.2.82", right); w.Code == 401 {
+		t.Error("users of one name are locked together whose messages others pay for")
+	}
 	two := p.site(t, "lockout 2 1h")
 	for range 3 {
 		two.guess(t, "203.0.113.11", wrong)
@@ -938,7 +941,7 @@ func TestGuessesAtOnce(t *testing.T) {
 	})
 }
 
-// Every 401 leaves at a multiple of 250 ms after the request came, however long the check took; nothing else waits.
+// Every 401 leaves at a multiple of 250 ms after the request was whole, however long the check took; nothing else waits.
 func TestTimeOfRefusals(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox\nlockout off")
 	s.step = answerStep
@@ -952,6 +955,16 @@ func TestTimeOfRefusals(t *testing.T) {
 				if after := time.Since(began); w.Code != 401 || after%answerStep != 0 || after < took || after > took+answerStep {
 					t.Errorf("%s after %s: %d after %s", name, took, w.Code, after)
 				}
+			}
+		}
+		for took := range 300 { // however long the sender takes over his request, he does not learn when the check was done
+			s.users = stubUsers(func() (*users.User, error) { time.Sleep(60 * time.Millisecond); return nil, users.ErrDenied })
+			late := time.Duration(took) * time.Millisecond
+			r := post("application/x-www-form-urlencoded", "")
+			r.Body = io.NopCloser(&slowly{strings.NewReader(credential + "to=5551231234&body=hi"), sync.OnceFunc(func() { time.Sleep(late) })})
+			began := time.Now()
+			if w := s.send(t, r); w.Code != 401 || time.Since(began) != late+answerStep {
+				t.Fatalf("after %s of sending: %d after %s", late, w.Code, time.Since(began))
 			}
 		}
 		s.users = stubUsers(func() (*users.User, error) { return nil, users.ErrDenied })
@@ -1000,6 +1013,10 @@ func TestStealth(t *testing.T) {
 		}
 	}
 	s = newSite(t, demo+"adapter sandbox\nstealth\nlockout off")
+	s.step = time.Minute
+	if w := s.send(t, get("")); w.Code != 404 {
+		t.Errorf("without a credential: %d", w.Code)
+	}
 	if w := s.send(t, get(credential+"to=12&body=hi")); w.Code != 406 {
 		t.Errorf("a user: %d", w.Code)
 	}

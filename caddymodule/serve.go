@@ -37,7 +37,8 @@ type exchange struct {
 	request *sendmessage.Request
 	kind    sendmessage.Kind
 	user    *users.User
-	claimed string // the name of a user whose credential was wrong
+	claimed string    // the name of a user whose credential was wrong
+	looked  time.Time // when the credential was looked at
 	message sms.Message
 	// exceeded is the limit that the message would break, if it does.
 	exceeded string
@@ -304,7 +305,7 @@ func (x *exchange) reply(r sms.Receipt) {
 	x.outcome = r
 	x.publish()
 	if r.Cause() == sms.Unauthorized {
-		x.waitForStep()
+		x.waitForStep(r)
 	}
 	sentence := ""
 	if r.Outcome != sms.Accepted {

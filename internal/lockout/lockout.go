@@ -162,6 +162,9 @@ func (g *Guard) Admit(from netip.Prefix, user string, now time.Time) bool {
 	if g.doubts(from, user, now) {
 		return false
 	}
+	if !from.IsValid() { // everybody may share it
+		return true
+	}
 	homes, i := g.homesOf(user, from)
 	switch {
 	case i >= 0:

@@ -62,7 +62,7 @@ func TestNetwork(t *testing.T) {
 // Strangers cannot lock a user out of where he is at home; elsewhere a right password is refused while they guess.
 func TestUser(t *testing.T) {
 	g, home := NewGuard(Default), from("192.0.2.1")
-	if !g.Admit(home, "alice", start) {
+	if nowhere := (netip.Prefix{}); !g.Admit(home, "alice", start) || !g.Admit(nowhere, "alice", start) {
 		t.Fatal("refused without a failure")
 	}
 	now := start.Add(20 * 24 * time.Hour)
@@ -72,8 +72,8 @@ func TestUser(t *testing.T) {
 	if !g.Admit(home, "alice", now) {
 		t.Error("strangers locked her out at home")
 	}
-	if g.Admit(from("198.51.100.7"), "alice", now) {
-		t.Error("a right guess from a new network is taken")
+	if g.Admit(from("198.51.100.7"), "alice", now) || g.Admit(netip.Prefix{}, "alice", now) {
+		t.Error("a right guess from a new network is taken, or from one that is not known")
 	}
 	if !g.Admit(from("198.51.100.7"), "bob", now) {
 		t.Error("another user is refused")
