@@ -297,6 +297,7 @@ func TestTellMessage(t *testing.T) {
 		{"tell message", `{"message":"cannot send Hello World"}`, ""},
 		{"tell message", `{}`, ""},
 		{"tell message", `{"message":"not to (555) 123-1234, 12 tries"}`, "not to (555) •••-••34, 12 tries"},
+		{"tell message", `{"message":"not to 1,555,123,1234, to 1&nbsp;555&nbsp;123&nbsp;1235"}`, "not to 1,55•,•••,••34, to 1&nbsp;55•&nbsp;•••&nbsp;••35"},
 		{"", `{"message":"Daily limit reached"}`, ""},
 	} {
 		a := define(t, "POST /\nbearer {option.key}\nform {\nt {sms.body}\n}", c.tell+"\n"+rules, map[string]string{"key": "the-secret"})

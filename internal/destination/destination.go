@@ -173,7 +173,7 @@ func (p *Policy) Check(to, from sms.Number, region string) *sms.Refusal {
 	}
 	if to.Kind == sms.ShortCode {
 		switch {
-		case isEmergency(to.Value, home):
+		case isEmergency(to.Value, home), isEmergency(to.Value, region):
 			return refuseKind(emergency)
 		case !p.allow.kinds[shortCode] || p.deny.kinds[shortCode]:
 			return refuseKind(shortCode)

@@ -114,6 +114,12 @@ func TestWith(t *testing.T) {
 	if n, _ := number.Recipient("72227", ""); site.Check(n, from, "US") != nil {
 		t.Error("a user's rules changed the site's")
 	}
+	// Where a number calls for help is where the sender's number is from, or where he himself is.
+	for _, help := range []string{"110", "911", "112"} {
+		if n, _ := number.Recipient(help, ""); site.Check(n, from, "DE") == nil {
+			t.Errorf("%s passes, since short codes do", help)
+		}
+	}
 }
 
 func TestParseRefuses(t *testing.T) {

@@ -4,6 +4,7 @@ package number
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -17,7 +18,7 @@ import (
 const maxLength = 128
 
 // Like finds what may be a telephone number in the words of others, in any writing.
-var Like = regexp.MustCompile(`\p{Nd}(?:(?:[ ().\-/_·]|%2[089DdEeFf])*\p{Nd}){6,}`)
+var Like = regexp.MustCompile(`\p{Nd}(?:(?:[,:;]|(?:[\p{Zs}().\-/_·]|%2[089CcDdEeFf]|&nbsp;)*)\p{Nd}){6,}`)
 
 // KnownRegion reports whether a region is a two-letter code that telephone numbers are known for, such as US.
 func KnownRegion(region string) bool { return phonenumbers.GetSupportedRegions()[region] }
@@ -199,8 +200,10 @@ func dialable(s, region string) (sms.Number, bool) {
 			return own, true
 		}
 		return short, plain
+	case isOwnAbroad(string(digits), region):
+		return phone("+"+strings.TrimPrefix(string(digits), "00"), "", isPossible)
 	case strings.HasPrefix(string(digits), "0"):
-		if parsed, err := phonenumbers.ParseAndKeepRawInput(s, region); err == nil && isPossible(parsed) &&
+		if parsed, err := phonenumbers.ParseAndKeepRawInput(s, region); err == nil && isPossible(mended(parsed)) &&
 			parsed.GetCountryCodeSource() == phonenumbers.PhoneNumber_FROM_NUMBER_WITH_IDD {
 			return e164(parsed), true
 		}
@@ -213,7 +216,7 @@ func dialable(s, region string) (sms.Number, bool) {
 	if len(digits) == len(s) {
 		abroad, valid = phone("+"+s, "", phonenumbers.IsValidNumber)
 	}
-	parsed, err := phonenumbers.Parse(s, region)
+	parsed, err := parse(s, region)
 	reason := phonenumbers.INVALID_LENGTH
 	if err == nil {
 		reason = phonenumbers.IsPossibleNumberWithReason(parsed)
@@ -230,17 +233,53 @@ func dialable(s, region string) (sms.Number, bool) {
 	return abroad, valid
 }
 
+// isOwnAbroad reports whether digits are a number of the region as one writes it abroad, without a plus or with 00. Where numbering
+// plans are loose, it may be possible as a national number too, but that would have to begin with the trunk prefix.
+func isOwnAbroad(digits, region string) bool {
+	trunk := phonenumbers.GetNddPrefixForRegion(region, true)
+	digits, marked := strings.CutPrefix(digits, "00")
+	if trunk == "" && !marked || trunk != "" && strings.HasPrefix(digits, trunk) ||
+		!strings.HasPrefix(digits, strconv.Itoa(phonenumbers.GetCountryCodeForRegion(region))) {
+		return false
+	}
+	_, valid := phone("+"+digits, "", phonenumbers.IsValidNumber)
+	return valid
+}
+
 func isPossible(n *phonenumbers.PhoneNumber) bool {
 	return phonenumbers.IsPossibleNumberWithReason(n) == phonenumbers.IS_POSSIBLE
 }
 
 // phone parses a number that has to pass.
 func phone(s, region string, passes func(*phonenumbers.PhoneNumber) bool) (sms.Number, bool) {
-	parsed, err := phonenumbers.Parse(s, region)
+	parsed, err := parse(s, region)
 	if err != nil || !passes(parsed) {
 		return sms.Number{}, false
 	}
 	return e164(parsed), true
+}
+
+// mexico had a 1 before its mobile numbers, which address books and messengers still have.
+// https://en.wikipedia.org/wiki/Telephone_numbers_in_Mexico
+const (
+	mexico      = 52
+	mexicosOld1 = 1_00_0000_0000
+)
+
+// parse is libphonenumber's, which has forgotten what people still write.
+func parse(s, region string) (*phonenumbers.PhoneNumber, error) {
+	n, err := phonenumbers.Parse(s, region)
+	if err != nil {
+		return nil, err
+	}
+	return mended(n), nil
+}
+
+func mended(n *phonenumbers.PhoneNumber) *phonenumbers.PhoneNumber {
+	if n.GetCountryCode() == mexico && n.GetNationalNumber()/mexicosOld1 == 1 {
+		*n.NationalNumber -= mexicosOld1
+	}
+	return n
 }
 
 func e164(n *phonenumbers.PhoneNumber) sms.Number {
