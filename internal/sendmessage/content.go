@@ -46,6 +46,8 @@ func (req *Request) Classify() (Kind, error) {
 		}
 	case Text:
 		switch {
+		case req.NoBody:
+			return kind, sms.RefuseAs(sms.BadRequest, sms.NoBody)
 		case strings.TrimSpace(req.Body.Reveal()) == "":
 			return kind, sms.RefuseAs(sms.BadRequest, sms.NoText)
 		case len(req.To) == 0:
@@ -66,7 +68,7 @@ func (req *Request) kind() (Kind, *sms.Refusal) {
 		return Notice, nil
 	case t == appPrefix+"delete-message+json", t == appPrefix+"delete-message":
 		if doc := req.Body.Reveal(); !validJSON(doc) || !isDelete(gjson.Parse(doc)) {
-			return Delete, sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "delete message", "offset", "1")
+			return Delete, sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON to delete messages", "offset", "1")
 		}
 		return Delete, nil
 	case strings.HasPrefix(t, "text/"): // templates may say so of everything, and a file holds a key

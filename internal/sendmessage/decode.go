@@ -52,8 +52,8 @@ type Request struct {
 	// SecretInHeader reports that a header of the app's own held a credential. Caddy's access log takes out only those
 	// headers that are known to hold one.
 	SecretInHeader bool
-	// NoContentType and NoDisposition report that the app's template lacks the parameter.
-	NoContentType, NoDisposition bool
+	// NoBody, NoContentType and NoDisposition report that the app's template lacks the parameter.
+	NoBody, NoContentType, NoDisposition bool
 }
 
 // Decoder reads requests. It is safe for concurrent use.
@@ -94,7 +94,7 @@ func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 			return req, sms.Refuse(sms.NotFound)
 		}
 	}
-	if err := d.readBody(r, claimed, req, &body); err != nil {
+	if err := d.readBody(r, claimed, req, &query, &body); err != nil {
 		return req, err
 	}
 	if strings.HasPrefix(claimed, appPrefix) {
@@ -109,7 +109,7 @@ func (d *Decoder) tooLarge() error {
 
 // readBody reads the body by what it is rather than by what it claims to be: the operator of an app has to set the
 // Content-Type by hand.
-func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, into *values) error {
+func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query, into *values) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -145,6 +145,8 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, into *
 		refusal = readJSON(doc, into)
 	case doc[0] == '<':
 		refusal = readXML(doc, into)
+	case claimed == "text/plain" && query.lacksText() && !d.beginsWithName(doc):
+		into.add(roleNames[roleBody], string(bytes.ToValidUTF8(data, []byte("\uFFFD"))))
 	default:
 		into.pairs = true
 		pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
@@ -153,6 +155,16 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, into *
 		return refusal
 	}
 	return nil
+}
+
+// lacksText reports whether all is there but the text.
+func (v *values) lacksText() bool { return v.field[roleTo].present && !v.field[roleBody].present }
+
+// beginsWithName reports whether a document begins as pairs do.
+func (d *Decoder) beginsWithName(doc []byte) bool {
+	param, _, is := bytes.Cut(doc, []byte("="))
+	_, known := d.Names.find(string(param))
+	return is && known
 }
 
 // firstRead is how much memory a body gets before any of it has come. Ordinary requests need no more.
@@ -242,6 +254,7 @@ func (req *Request) fill(sources ...*values) error {
 		req.Sender = from
 	}
 	req.Body = sms.Hide(merged[roleBody].text)
+	req.NoBody = !merged[roleBody].present
 	req.ContentType = merged[roleContentType].text
 	req.NoContentType = !merged[roleContentType].present
 	req.Disposition = parseDisposition(merged[roleDisposition].text)
@@ -380,10 +393,16 @@ func mediaType(s string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), " ", "+")
 }
 
+// nothing is what programs write where they have no value. An id that all messages share would be none.
+var nothing = []string{"null", "(null)", "nil", "none", "undefined"}
+
 // parseDisposition reads id:wish,wish. A value without a colon is an id alone.
 func parseDisposition(s string) sms.Disposition {
 	id, list, _ := strings.Cut(s, ":")
 	d := sms.Disposition{ID: strings.TrimSpace(id)}
+	if slices.Contains(nothing, strings.ToLower(d.ID)) {
+		d.ID = ""
+	}
 	for wish := range strings.SplitSeq(list, ",") {
 		if wish = strings.TrimSpace(wish); wish != "" {
 			d.Wishes = append(d.Wishes, wish)

@@ -135,19 +135,26 @@ func scalar(value gjson.Result) string {
 	return value.Raw // numbers stay exact, documents whole
 }
 
-// faultOffset says where a document stops being JSON, counted from 1.
+// faultOffset says at which character a document stops being JSON, counted from 1. Raw control characters are no fault: they are
+// mended.
 func faultOffset(doc []byte) int {
 	var fault *json.SyntaxError
 	var any json.RawMessage
-	if errors.As(json.Unmarshal(doc, &any), &fault) {
-		return int(fault.Offset)
+	mended := bytes.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, doc)
+	if errors.As(json.Unmarshal(mended, &any), &fault) {
+		return utf8.RuneCount(doc[:fault.Offset])
 	}
 	return 1
 }
 
-// repairJSON mends three faults: raw control characters inside strings, a value that is missing after a colon, and a
-// value without quotes after a colon (a variable that the template does not quote). A valid document has none of
-// them and comes back unchanged.
+// repairJSON mends four faults: raw control characters inside strings, a value that is missing after a colon, a value without
+// quotes after a colon (a variable that the template does not quote), and a comma with nothing behind it. A valid document has
+// none of them and comes back unchanged.
 func repairJSON(doc []byte) []byte {
 	out := make([]byte, 0, len(doc)+16)
 	for i := 0; i < len(doc); i++ {
@@ -178,6 +185,10 @@ func repairJSON(doc []byte) []byte {
 				out = appendString(out, bytes.ReplaceAll(bare, []byte{'\\'}, []byte(`\\`)))
 				out = append(out, '"')
 				i += len(bare)
+			}
+		case ',':
+			if rest := bytes.TrimLeft(doc[i+1:], " \t\r\n"); len(rest) == 0 || rest[0] != '}' && rest[0] != ']' {
+				out = append(out, c)
 			}
 		default:
 			out = append(out, c)

@@ -34,12 +34,14 @@ var roleNames = [roles]string{
 var aliases = [roles][]string{
 	roleUser: {"username", "cloud_username", "user", "u", "account", "login", "email", "authUsername", "sip_user"},
 	rolePassword: {
-		"password", "cloud_password", "pass", "p", "pwd", "secret", "token", "auth_token", "api_key", "access_token",
+		"password", "cloud_password", "pass", "passwd", "p", "pwd", "secret", "token", "auth_token", "api_key", "access_token",
 	},
-	roleSender: {"caller_id", "from_number", "sender", "userCallerId"},
-	roleTo:     {"sms_to", "to", "dst", "da", "recipient", "destination", "number", "phone"},
+	roleSender: {"caller_id", "from_number", "sender", "userCallerId", "sender_id", "src", "did"},
+	roleTo: {
+		"sms_to", "to", "dst", "da", "recipient", "destination", "dest", "receiver", "number", "phone", "phone_number", "msisdn", "to_number",
+	},
 	roleBody: {
-		"sms_body", "body", "message_body", "msg", "message", "text", "ud", "content",
+		"sms_body", "body", "message_body", "msg", "message", "text", "sms_text", "message_text", "ud", "content",
 	},
 	roleContentType: {"content_type", "type"},
 	roleDisposition: {"disposition_notification", "imdn"},

@@ -3,12 +3,13 @@ package sendmessage
 import "strings"
 
 // pairs reads name=value pairs as apps and hand-made templates write them, which is looser than net/url allows: only
-// & separates, the first = splits, a % that is no escape stays, + is a space. Every pair is emitted, in order.
+// & separates (or the &amp; of settings that stood in XML), the first = splits, a % that is no escape stays, + is a space. Pairs may
+// stand on lines of their own. Every pair is emitted, in order.
 func pairs(s string, emit func(name, value string)) {
 	for s != "" {
 		var pair string
 		pair, s, _ = strings.Cut(s, "&")
-		if pair == "" {
+		if pair = strings.TrimRight(strings.TrimLeft(strings.TrimPrefix(pair, "amp;"), " \t\r\n"), "\r\n"); pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")

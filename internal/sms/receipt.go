@@ -90,6 +90,7 @@ const (
 	Contradiction      Variant = "contradiction"
 	Unreadable         Variant = "unreadable"
 	NoRecipient        Variant = "no_recipient"
+	NoBody             Variant = "no_body"
 	NoText             Variant = "no_text"
 	SeveralRecipients  Variant = "several_recipients"
 	NotReplaced        Variant = "not_replaced"
@@ -123,6 +124,7 @@ var variants = map[sentenceKey]string{
 	{BadRequest, Contradiction}:                 "The app's SMS settings send two different values for {name}",
 	{BadRequest, Unreadable}:                    "The app's POST data is not valid {form} (near character {offset})",
 	{BadRequest, NoRecipient}:                   "The app sent no recipient. Add sms_to=%sms_to% to its SMS settings.",
+	{BadRequest, NoBody}:                        "The app sent no text. Add sms_body=%sms_body% to its SMS settings.",
 	{BadRequest, NoText}:                        "The message is empty",
 	{BadRequest, SeveralRecipients}:             "Only one recipient per message is supported",
 	{BadRequest, NotReplaced}:                   "The app did not fill in {name}. Check its spelling in the app's SMS settings.",
