@@ -322,7 +322,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 	later := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
 	for value, want := range map[string][2]time.Duration{
-		"7": {7 * time.Second, 7 * time.Second}, later: {50 * time.Second, time.Minute}, "": {}, "-1": {}, "soon": {}, "99999999999": {},
+		"7": {7 * time.Second, 7 * time.Second}, later: {50 * time.Second, time.Minute}, "": {}, "-1": {}, "soon": {}, "NaN": {}, "2.5": {2500 * time.Millisecond, 2500 * time.Millisecond},
+		"99999999999": {longestRetry, longestRetry}, "1e300": {longestRetry, longestRetry}, "Fri, 31 Dec 9999 23:59:59 GMT": {longestRetry, longestRetry},
 	} {
 		r := x.Read(429, http.Header{"Retry-After": {value}}, nil, true)
 		if r.RetryAfter < want[0] || r.RetryAfter > want[1] || r.Refusal.RetryAfter != r.RetryAfter {

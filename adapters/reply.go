@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"regexp"
 	"regexp/syntax"
@@ -470,13 +471,18 @@ func inRanges(ranges []statusRange, status int) bool {
 	return false
 }
 
+// longestRetry is the longest time to wait that is believed.
+const longestRetry = 24 * time.Hour
+
+// retryAfter reads how long a provider wants to be left alone, 0 if it does not say.
+// https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 func retryAfter(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n < 1e6 {
-		return time.Duration(n) * time.Second
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(seconds) {
+		return time.Duration(min(max(seconds, 0), longestRetry.Seconds()) * float64(time.Second))
 	}
 	if t, err := http.ParseTime(s); err == nil {
-		return max(0, time.Until(t))
+		return min(max(time.Until(t), 0), longestRetry)
 	}
 	return 0
 }

@@ -126,7 +126,7 @@ https://127.0.0.1:%[2]s {
 `
 
 const filter = `format filter {
-			request>uri regexp "\?.*" "?REDACTED"
+			request>uri regexp "([?&=]|%26|%3[DdFf]).*" "?REDACTED"
 			request>headers>Referer delete
 		}`
 

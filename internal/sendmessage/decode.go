@@ -70,7 +70,7 @@ type Decoder struct {
 // is always a *sms.Refusal.
 func (d *Decoder) Decode(r *http.Request) (*Request, error) {
 	claimed := mediaType(r.Header.Get("Content-Type"))
-	req := &Request{Form: formOf(r.Header.Get("Accept"), claimed), SecretInURL: r.URL.RawQuery != "" || d.Path != nil}
+	req := &Request{Form: formOf(r.Header.Get("Accept"), claimed), SecretInURL: r.URL.RawQuery != "" || d.Path != nil || strings.ContainsAny(r.URL.Path, "=&?")}
 	header := values{names: d.Names}
 	req.SecretInHeader = readHeader(r.Header, &header)
 	if auth := r.Header["Authorization"]; len(auth) == 1 && digest.IsAnswer(auth[0]) {

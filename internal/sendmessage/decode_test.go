@@ -271,6 +271,9 @@ func TestSecretInURL(t *testing.T) {
 		{"POST", "/send_message/", "", "", "from=johndow&password=12345678", false},
 		{"GET", "/send_message/?from=johndow&password=12345678", "", "", "", true},
 		{"GET", "/send_message/?passwort=12345678", "", "", "", true},
+		{"GET", "/send_message/&from=johndow&password=12345678", "", "", "", true},
+		{"GET", "/send_message/%3Ffrom=johndow%26password=12345678", "", "", "", true},
+		{"GET", "/send_message/from%3Djohndow", "", "", "", true},
 		{"HEAD", "/send_message/?password=12345678", "", "", "", true},
 		{"POST", "/send_message/?password=12345678", "", "application/json", "{", true},
 		{"POST", "/send_message/?password=12345678", "", "multipart/form-data; boundary=x", "", true},
@@ -380,6 +383,16 @@ func TestHeadersAreUTF8(t *testing.T) {
 		if req, err := newDecoder(t, "").Decode(r); err != nil || req.User != "gr\uFFFD" {
 			t.Errorf("%q %v", req.User, err)
 		}
+	}
+}
+
+// A name may be as long as its sender likes, since - and _ do not count; what is told of it is not.
+func TestLongNames(t *testing.T) {
+	body := `{"t` + strings.Repeat("_", 1000) + `o":"%abc%"}`
+	_, err := newDecoder(t, "").Decode(httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+	var refusal *sms.Refusal
+	if !errors.As(err, &refusal) || refusal.Variant != sms.NotReplaced || refusal.Value("name") != "sms_to" {
+		t.Error(err, refusal.Value("name"))
 	}
 }
 

@@ -158,8 +158,14 @@ func (v *values) add(param, text string) {
 	}
 }
 
+// longestName is the longest name that is told; - and _ in it could go on for ever.
+const longestName = 64
+
 func (v *values) put(n name, param, text string) {
 	v.any = true
+	if len(param) > longestName {
+		param = roleNames[n.role]
+	}
 	f := &v.field[n.role]
 	switch {
 	case !f.present || f.text == "" && text != "" || text != "" && n.rank < f.rank:
