@@ -111,6 +111,7 @@ func TestStatus(t *testing.T) {
 		paused.Store(true)
 		s.tap(t, ok)
 		paused.Store(false)
+		s.tap(t, credential+"to=5551231234&body=x&content_type=application/x-acro-disposition-notification")
 		events := s.events()
 		_, body := admin(t, "GET", "/acrobits_sms/status")
 		for _, want := range []string{
@@ -144,6 +145,9 @@ func TestStatus(t *testing.T) {
 			if !strings.Contains(text, want) {
 				t.Errorf("no %s in\n%s", want, text)
 			}
+		}
+		if strings.Contains(text, `messages_total{adapter="",cause="none"`) {
+			t.Errorf("a notice is counted for a message:\n%s", text)
 		}
 		if got, want := strings.Join(subscribed, " "), "sms_refused sms_accepted sms_accepted sms_unknown sms_held"; got != want {
 			t.Errorf("events %s, want %s", got, want)

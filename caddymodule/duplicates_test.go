@@ -112,6 +112,7 @@ func TestDuplicates(t *testing.T) {
 			check(t, "another host", at("b.example", "/send_message/"), "200", p, 2)
 			check(t, "another path", at("a.example", "/b/send_message/"), "200", p, 3)
 			check(t, "another Caddy of the site", at("a.example:8443", "/send_message/"), "200", p, 3)
+			check(t, "the same host in another writing", at("A.Example.", "/send_message/"), "200", p, 3)
 		})
 	})
 	t.Run("refused", func(t *testing.T) {

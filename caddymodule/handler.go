@@ -445,6 +445,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		AttemptTimeout: cmp.Or(time.Duration(h.AttemptTimeout), delivery.DefaultAttemptTimeout),
 		MaxParts:       cmp.Or(h.MaxParts, delivery.DefaultMaxParts),
 		Retries:        delivery.DefaultRetries,
+		Held:           paused.Load,
 		NotSent:        isDialError,
 	}
 	if h.deliverer.Timeout > longestTimeout {

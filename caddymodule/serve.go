@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -175,7 +176,7 @@ func (x *exchange) site() string {
 		host = name
 	}
 	_, path, _ := x.original()
-	return host + path
+	return strings.TrimSuffix(strings.ToLower(host), ".") + path
 }
 
 // original is what the request was before any rewrite.
@@ -192,17 +193,25 @@ func (x *exchange) region() string { return cmp.Or(x.user.Region, x.DefaultRegio
 // retryLater is when to try again where nobody knows.
 const retryLater = time.Minute
 
-// count takes the message off what may still be sent.
-func (x *exchange) count() error {
+// mayLeave asks whether the message may be sent now. One of which a part went out was counted then.
+func (x *exchange) mayLeave() error {
 	if paused.Load() {
 		refusal := sms.Refuse(sms.Held)
 		refusal.RetryAfter = retryLater
 		return refusal
 	}
-	m, now := &x.message, time.Now()
-	if x.segments = text.Segments(m.Body.Reveal()); x.segments > 1 { // it may be cut into more
-		x.segments = max(x.segments, x.deliverer.Segments(m))
+	if x.segments = text.Segments(x.message.Body.Reveal()); x.segments > 1 { // it may be cut into more
+		x.segments = max(x.segments, x.deliverer.Segments(&x.message))
 	}
+	if _, _, accepted := x.turn.Sent(); accepted > 0 {
+		return nil
+	}
+	return x.count()
+}
+
+// count takes the message off what may still be sent.
+func (x *exchange) count() error {
+	m, now := &x.message, time.Now()
 	country := destination.Country(m.To, x.region())
 	if refusal := x.seeBurst(country, now); refusal != nil {
 		return refusal
@@ -265,7 +274,7 @@ func (x *exchange) deliver() sms.Receipt {
 	if !x.turn.Mine() {
 		return receipt
 	}
-	if err := x.count(); err != nil {
+	if err := x.mayLeave(); err != nil {
 		receipt = refused(err)
 		receipt.Detail = x.detail
 		x.turn.Abandon(receipt)
@@ -332,6 +341,9 @@ func (x *exchange) reply(r sms.Receipt) {
 	x.took = time.Since(x.message.Received)
 	x.tick()
 	x.report()
+	if r.Outcome == sms.Accepted && x.kind != sendmessage.Text { // what is taken note of is no message
+		return
+	}
 	x.measure()
 	x.emit()
 }

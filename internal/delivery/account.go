@@ -116,12 +116,13 @@ func (a *Account) enter(user string, until time.Time) (leave func(sms.Receipt), 
 	}
 	return func(r sms.Receipt) {
 		a.turnstile.Leave()
-		if c := r.Cause(); c == sms.Unavailable || c == sms.Unknown {
+		c := r.Cause()
+		if c != sms.NoCause && c != sms.Held {
 			a.note(c)
+		}
+		if c == sms.Unavailable || c == sms.Unknown {
 			done(errFailure)
 			return
-		} else if c != sms.NoCause {
-			a.note(c)
 		}
 		done(nil)
 	}, nil

@@ -64,7 +64,7 @@ func fakeDeliverer(t *testing.T, head string, providers ...*fake) *Deliverer {
 		NotSent: func(err error) bool { return errors.Is(err, errDial) },
 	}
 	for i, p := range providers {
-		def, err := adapters.Parse("x", "x", 1, "send {\nPOST /\n"+head+"form {\nto {sms.to}\ntext {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
+		def, err := adapters.Parse("x", "x", 1, "text max 160 characters\nsend {\nPOST /\n"+head+"form {\nto {sms.to}\ntext {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestRetries(t *testing.T) {
 		"refused after busy":          {[][]string{{"429", "400"}}, []int{2}, sms.Rejected, 500 * time.Millisecond},
 		"the next first":              {[][]string{{"429"}, {"200"}}, []int{1, 1}, sms.NoCause, 0},
 		"both busy":                   {[][]string{{"429"}, {"429"}}, []int{2, 1}, sms.NoCause, 500 * time.Millisecond},
-		"one busy for long":           {[][]string{{"429 60", "429 60"}, {"429"}}, []int{2, 2}, sms.NoCause, 500 * time.Millisecond},
+		"one busy for long":           {[][]string{{"429 60", "429 60"}, {"429"}}, []int{1, 2}, sms.NoCause, 500 * time.Millisecond},
 		"one without credit":          {[][]string{{"402"}, {"429", "429"}}, []int{1, 3}, sms.NoCause, 1500 * time.Millisecond},
 		"one says that it is no use":  {[][]string{{"429"}, {"400"}}, []int{1, 1}, sms.Rejected, 0},
 		"all without credit":          {[][]string{{"402"}, {"402"}}, []int{1, 1}, sms.NoCredit, 0},
@@ -120,6 +120,55 @@ func TestRetries(t *testing.T) {
 				}
 				if r.Attempts != attempts {
 					t.Errorf("%d attempts told, %d made", r.Attempts, attempts)
+				}
+			})
+		})
+	}
+}
+
+// A provider that says when to come back is not asked before, though another is.
+func TestEachInItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one, two := &fake{script: []string{"429 1"}}, &fake{script: []string{"429", "429", "429", "429"}}
+		r := fakeDeliverer(t, "", one, two).Deliver(context.Background(), message(), new(Untracked))
+		if r.Outcome != sms.Accepted || one.count != 2 || one.at[1] < time.Second || two.count < 2 {
+			t.Errorf("%s, asked at %v and %v", r.Cause(), one.at, two.at)
+		}
+	})
+}
+
+// When some parts are out, the others are not given up before it is certain that this provider will not take them.
+func TestPartsPersist(t *testing.T) {
+	for name, c := range map[string]struct {
+		script    []string
+		heldAfter int
+		took      int
+		cause     sms.Cause
+		resumable bool
+		atMost    time.Duration // and at least half of it
+	}{
+		"all at once":    {nil, 0, 3, sms.NoCause, false, 0},
+		"one in a while": {[]string{"200", "429 1", "200", "429 2", "200"}, 0, 3, sms.NoCause, false, 3 * time.Second},
+		"not there":      {[]string{"200", "dial", "dial"}, 0, 3, sms.NoCause, false, 1500 * time.Millisecond},
+		"busy for long":  {[]string{"200", "429 60"}, 0, 1, sms.Unknown, true, 0},
+		"always busy":    {[]string{"200", "429", "429", "429", "429"}, 0, 1, sms.Unknown, true, 3500 * time.Millisecond},
+		"refused":        {[]string{"200", "200", "400"}, 0, 2, sms.Unknown, true, 0},
+		"unknown":        {[]string{"200", "500"}, 0, 1, sms.Unknown, false, 0},
+		"paused":         {nil, 2, 2, sms.Unknown, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, began := &fake{script: c.script}, time.Now()
+				d := fakeDeliverer(t, "", p)
+				d.Held = func() bool { return c.heldAfter > 0 && p.count == c.heldAfter }
+				m := message()
+				m.Body = sms.Hide(strings.Repeat("word ", 80))
+				r := d.Deliver(context.Background(), m, new(Untracked))
+				if took := time.Since(began); r.Cause() != c.cause || r.Resumable != c.resumable || took > c.atMost || took < c.atMost/2 {
+					t.Errorf("%s, resumable %t, after %v", r.Cause(), r.Resumable, took)
+				}
+				if p.took != c.took || r.Attempts != p.count || r.Parts != 3 {
+					t.Errorf("%d of %d parts taken, %d attempts told, %d made", p.took, r.Parts, r.Attempts, p.count)
 				}
 			})
 		})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/fnv"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -53,6 +52,8 @@ type Deliverer struct {
 	Retries int
 	// MaxParts is in how many messages a text is sent that is longer than a provider's longest.
 	MaxParts int
+	// Held reports whether nothing is to be sent for now; nil if that never is.
+	Held func() bool
 	// NotSent reports transport errors that mean that no connection came about; nil if there are no such.
 	NotSent func(error) bool
 }
@@ -90,7 +91,7 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Re
 	j := &journey{Deliverer: d, ctx: context.WithoutCancel(ctx), end: d.End(m), message: m, log: log}
 	if d.tooLate(j.end) {
 		return sms.Receipt{
-			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, RetryAfter: time.Minute}, Detail: "the time was spent before it could be sent",
+			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, Variant: sms.NoTime, RetryAfter: time.Minute}, Detail: "the time was spent before it could be sent",
 		}
 	}
 	if adapter, parts, accepted := log.Sent(); accepted > 0 {
@@ -101,16 +102,17 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Re
 		return barred(bar)
 	}
 	r := j.chain(routes)
-	for retry := range d.Retries {
-		if routes = again(routes, j.tried); r.Outcome != sms.Refused || len(routes) == 0 || !d.pause(j.end, retry, routes, j.tried) {
+	for retry := 0; retry < d.Retries && r.Outcome == sms.Refused; retry++ {
+		ready := j.pause(retry, routes)
+		if len(ready) == 0 {
 			break
 		}
-		r = j.chain(routes)
+		r = j.chain(ready)
 	}
 	r.Attempts = j.attempts
 	for _, passed := range j.tried {
 		if passed.Adapter != r.Adapter {
-			r.Passed = append(r.Passed, passed)
+			r.Passed = append(r.Passed, passed.Receipt)
 		}
 	}
 	return r
@@ -149,7 +151,13 @@ type journey struct {
 	message  *sms.Message
 	log      Log
 	attempts int
-	tried    []sms.Receipt // the last refusal of each adapter
+	tried    []refused // the last of each adapter
+}
+
+// refused is a message that an adapter did not take, and when that may be asked again.
+type refused struct {
+	sms.Receipt
+	ready time.Time
 }
 
 // chain tries one route after the other, until one takes the message or no other may. Of several refusals it returns the one
@@ -164,62 +172,66 @@ func (j *journey) chain(routes []Route) (told sms.Receipt) {
 		if r.Outcome != sms.Refused {
 			return r
 		}
-		if at := slices.IndexFunc(j.tried, func(other sms.Receipt) bool { return other.Adapter == r.Adapter }); at >= 0 {
-			j.tried[at] = r
-		} else {
-			j.tried = append(j.tried, r)
-		}
+		j.tried = slices.DeleteFunc(j.tried, func(other refused) bool { return other.Adapter == r.Adapter })
+		j.tried = append(j.tried, refused{r, time.Now().Add(r.Refusal.RetryAfter)})
 		if !r.Refusal.Cause.TryNext(r.Refusal.ByProvider) {
 			break
 		}
 	}
-	told = j.tried[0]
+	told = j.tried[0].Receipt
 	for _, r := range j.tried[1:] {
 		if r.Refusal.Cause < told.Refusal.Cause {
-			told = r
+			told = r.Receipt
 		}
 	}
 	return told
 }
 
-// firstPause is the longest pause before the first retry. Before each that follows it is twice as long.
-const firstPause = 500 * time.Millisecond
-
-// again are the routes that may take the message after a while: none, if one has said that it is of no use.
-func again(routes []Route, tried []sms.Receipt) (left []Route) {
-	for _, r := range tried {
+// pause waits until some of the routes may take the message after all, and returns these: none, if that would be too late, or one
+// has said that it is of no use.
+func (j *journey) pause(retry int, routes []Route) (ready []Route) {
+	var earliest time.Time
+	for _, r := range j.tried {
 		if !r.Refusal.Cause.TryNext(r.Refusal.ByProvider) {
 			return nil
 		}
 	}
 	for _, route := range routes {
-		if r := refusalBy(route, tried); r != nil && r.ByProvider && !route.Account.resting() &&
-			(r.Cause == sms.Busy || r.Cause == sms.Unavailable) {
-			left = append(left, route)
+		if r := j.refusedBy(route); r != nil && maySoon(route, r.Refusal) {
+			if ready = append(ready, route); earliest.IsZero() || r.ready.Before(earliest) {
+				earliest = r.ready
+			}
 		}
 	}
-	return left
+	if len(ready) == 0 || !j.sleep(retry, time.Until(earliest)) {
+		return nil
+	}
+	return slices.DeleteFunc(ready, func(route Route) bool { return time.Now().Before(j.refusedBy(route).ready) })
 }
 
-func refusalBy(route Route, tried []sms.Receipt) *sms.Refusal {
-	for _, r := range tried {
-		if r.Adapter == route.Adapter.Name {
-			return r.Refusal
+func (j *journey) refusedBy(route Route) *refused {
+	for i := range j.tried {
+		if j.tried[i].Adapter == route.Adapter.Name {
+			return &j.tried[i]
 		}
 	}
 	return nil
 }
 
-// pause waits until one of the routes may be tried again, if there is time for it.
-func (d *Deliverer) pause(end time.Time, retry int, routes []Route, tried []sms.Receipt) bool {
+// maySoon reports whether a route that did not take a message may take it a little later.
+func maySoon(route Route, r *sms.Refusal) bool {
+	return r.ByProvider && (r.Cause == sms.Busy || r.Cause == sms.Unavailable) && !route.Account.resting()
+}
+
+// firstPause is the longest pause before the first retry. Before each that follows it is twice as long.
+const firstPause = 500 * time.Millisecond
+
+// sleep waits before a retry, at least for as long as was asked for. It reports false if that would be too late.
+func (j *journey) sleep(retry int, asked time.Duration) bool {
 	wait := firstPause << retry
 	wait -= rand.N(wait / 2) // so that those who failed together do not come back together
-	asked := time.Duration(math.MaxInt64)
-	for _, route := range routes {
-		asked = min(asked, refusalBy(route, tried).RetryAfter)
-	}
 	wait = max(wait, asked)
-	if d.tooLate(end.Add(-wait)) {
+	if j.tooLate(j.end.Add(-wait)) {
 		return false
 	}
 	time.Sleep(wait)
@@ -302,12 +314,15 @@ func (j *journey) by(route Route, accepted int) (r sms.Receipt) {
 	}
 	attempts := 0
 	for i := accepted; i < len(parts); i++ {
-		if i > accepted && j.tooLate(j.end) {
+		switch {
+		case i > accepted && j.tooLate(j.end):
 			r = sms.Receipt{Outcome: sms.Refused, Adapter: r.Adapter}
-		} else {
+		case i == 0:
 			r = j.part(route, parts[i])
-			attempts += r.Attempts
+		default:
+			r = j.persist(route, parts[i])
 		}
+		attempts += r.Attempts
 		if r.Outcome != sms.Accepted {
 			if i > 0 {
 				r = partly(r, i, len(parts))
@@ -321,6 +336,20 @@ func (j *journey) by(route Route, accepted int) (r sms.Receipt) {
 		r.ID = j.log.ID()
 	}
 	return r
+}
+
+// persist sends a part that belongs to others which this adapter has taken: no other adapter may take it over, so this one is asked
+// again, if it certainly did not take the part and may soon.
+func (j *journey) persist(route Route, part *sms.Message) sms.Receipt {
+	attempts := 0
+	for retry := 0; ; retry++ {
+		r := j.part(route, part)
+		attempts += r.Attempts
+		if r.Outcome != sms.Refused || retry == j.Retries || !maySoon(route, r.Refusal) || !j.sleep(retry, r.Refusal.RetryAfter) {
+			r.Attempts = attempts
+			return r
+		}
+	}
 }
 
 // partly is the receipt of a message of which some parts went out: the whole must not be sent again, whatever became of the next
@@ -367,6 +396,10 @@ func (j *journey) turn(route Route, part *sms.Message) sms.Receipt {
 	}
 	r := sms.Receipt{Refusal: sms.Refuse(sms.Unknown)} // should it panic
 	defer func() { leave(r) }()
+	if j.Held != nil && j.Held() { // it may have waited since it was asked for
+		r = sms.Receipt{Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Held, RetryAfter: time.Minute}, Adapter: route.Adapter.Name}
+		return r
+	}
 	r = j.send(route, part)
 	return r
 }

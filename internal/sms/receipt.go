@@ -102,6 +102,7 @@ const (
 	NoCredential       Variant = "no_credential"
 	StaleAnswer        Variant = "stale_answer"
 	LockedOut          Variant = "locked_out"
+	NoTime             Variant = "no_time"
 	OverLimit          Variant = "over_limit"
 	ManyCountries      Variant = "many_countries"
 	NumbersInARow      Variant = "numbers_in_a_row"
@@ -137,6 +138,7 @@ var variants = map[sentenceKey]string{
 	{TooLong, RequestTooLarge}:                  "The request is too large, at most {limit} bytes",
 	{TooLong, TextTooLong}:                      "The message is too long: {length} {unit}, at most {limit}",
 	{Limited, LockedOut}:                        "Too many wrong passwords. Please try again later.",
+	{Limited, NoTime}:                           "The message took too long to get here. Nothing was sent. Please try again.",
 	{Limited, OverLimit}:                        "Too many messages. Try again in {minutes} min.",
 	{Misconfigured, NoAdapter}:                  "No provider takes this message. Please ask your administrator (reference {reference}).",
 	{Held, ManyCountries}:                       "Messages to so many new countries at once are held. Please try again later.",

@@ -17,7 +17,7 @@ type Turnstile struct {
 	atOnce  int           // 0: no bound
 	gap     time.Duration // between two that enter
 	running int
-	next    time.Time // before which nobody enters
+	last    time.Time // when somebody entered
 	waiting int
 	queues  map[string]*queue // of those who wait, by user
 	turns   list.List         // of the queues, the next one first
@@ -47,6 +47,9 @@ func (t *Turnstile) Limit(atOnce int, perSecond float64) {
 	t.atOnce, t.gap = atOnce, 0
 	if perSecond > 0 {
 		t.gap = time.Duration(float64(time.Second) / perSecond)
+	}
+	if t.timer != nil && t.timer.Stop() {
+		t.timer = nil
 	}
 	t.admit()
 }
@@ -121,20 +124,23 @@ func (t *Turnstile) Load() (running, waiting int) {
 
 func (t *Turnstile) room() bool { return t.atOnce == 0 || t.running < t.atOnce }
 
-func (t *Turnstile) open(now time.Time) bool { return t.room() && !now.Before(t.next) }
+// next is when the next may enter.
+func (t *Turnstile) next() time.Time { return t.last.Add(t.gap) }
+
+func (t *Turnstile) open(now time.Time) bool { return t.room() && !now.Before(t.next()) }
 
 // let counts one who enters.
 func (t *Turnstile) let() {
 	t.running++
 	if t.gap > 0 {
-		t.next = time.Now().Add(t.gap)
+		t.last = time.Now()
 	}
 }
 
 // admit lets those in whose turn it is.
 func (t *Turnstile) admit() {
 	for t.waiting > 0 && t.room() {
-		if wait := time.Until(t.next); wait > 0 {
+		if wait := time.Until(t.next()); wait > 0 {
 			if t.timer == nil {
 				t.timer = time.AfterFunc(wait, func() {
 					t.mu.Lock()

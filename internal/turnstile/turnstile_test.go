@@ -102,6 +102,24 @@ func TestFair(t *testing.T) {
 	})
 }
 
+// Who waits under a bound is let in when it is loosened.
+func TestLoosened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turn, began := New(), time.Now()
+		turn.Limit(0, 0.1)
+		turn.Enter("bob", began)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if !turn.Enter("ann", began.Add(time.Minute)) || time.Since(began) != time.Second {
+				t.Errorf("let in after %v", time.Since(began))
+			}
+		})
+		time.Sleep(time.Second)
+		turn.Limit(0, 100)
+		wg.Wait()
+	})
+}
+
 // The number of those who wait is bounded.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
