@@ -462,7 +462,18 @@ func (t *Turn) Reached() {
 		return
 	}
 	if err := t.update(reaching{t}); err != nil {
-		t.journal.failed(err) // a repeat gets the same answer for a while
+		t.journal.failed(err)
+		t.comeBack(reaching{t})
+	}
+}
+
+// comeBack takes the place of a message that has ended once more, until the change is written down: the next text of the same words
+// would be taken for a repeat before.
+func (t *Turn) comeBack(change Change) {
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
+	if t.journal.flight[t.key] == nil {
+		t.journal.flight[t.key], t.gone, t.unwritten = t, false, change
 	}
 }
 

@@ -108,6 +108,42 @@ func TestStoreAway(t *testing.T) {
 	}
 }
 
+// If it cannot be written down that the phone has the answer, a second text of the same words is not taken for a repeat: it is
+// refused until that is written down, and sent then.
+func TestReachedWhileStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		j := l.open(t, s)
+		defer j.Release()
+		turn, _, _ := j.begin(textMessage(""))
+		turn.Part("a", "sms-1", 1)
+		turn.End(accepted)
+		s.be(gone)
+		turn.Reached()
+		if len(l.failed) != 1 {
+			t.Errorf("failed: %v", l.failed)
+		}
+		for range 2 {
+			if _, _, err := j.begin(textMessage("")); !errors.Is(err, ErrAway) {
+				t.Errorf("a second text: %v", err)
+			}
+		}
+		s.be(here)
+		second, _, err := j.begin(textMessage(""))
+		if err != nil || !second.Mine() {
+			t.Fatalf("a second text, when the store is back: %v", err)
+		}
+		second.End(accepted)
+		s.be(gone)
+		second.Reached()
+		s.be(here)
+		time.Sleep(2 * Renewal)
+		if n := len(j.flight); n != 0 {
+			t.Errorf("%d are still to be written down", n)
+		}
+	})
+}
+
 // After a failure in the middle the rest is to be sent, and the phone is told how much went out.
 func TestPartial(t *testing.T) {
 	s, l := newShelf(), new(told)
