@@ -110,7 +110,20 @@ func (j *SQLiteJournal) open() (journal.Store, error) {
 			return nil, err
 		}
 	}
-	return sqlite.Open(j.path)
+	store, err := sqlite.Open(j.path)
+	if err != nil {
+		return nil, err
+	}
+	if isExposed(j.path) {
+		journalLogger().Warn("other users of this machine may read or write the journal: chmod 600", zap.String("file", j.path))
+	}
+	return store, nil
+}
+
+// isExposed reports whether others than its owner may read or write a file.
+func isExposed(path string) bool {
+	file, err := os.Stat(path)
+	return err == nil && file.Mode().Perm()&0o077 != 0
 }
 
 // PostgresJournal keeps messages in a PostgreSQL database. Several Caddys that send through one account can share it: they send no

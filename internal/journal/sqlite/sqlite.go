@@ -36,6 +36,7 @@ var dialect = tables.New(tables.Dialect{
 // Store is a journal in a file, which several processes may share. All that is written is written by one goroutine.
 type Store struct {
 	path   string
+	file   os.FileInfo // of the file when it was opened
 	secret keyed.Key
 	db     *sql.DB // to read
 	writer
@@ -109,6 +110,9 @@ func (s *Store) open() error {
 		}
 		pause()
 	}
+	if s.file, err = os.Stat(s.path); err != nil {
+		return errors.Join(err, s.conn.Close(), db.Close())
+	}
 	s.start()
 	return nil
 }
@@ -159,8 +163,14 @@ func (s *Store) Count(claim *limit.Claim) error {
 	}))
 }
 
+// errReplaced says that what is written would be lost with this process.
+var errReplaced = errors.New("was removed or replaced while it is in use: put it back, or restart Caddy")
+
 // Tend implements journal.Store.
 func (s *Store) Tend(owner string) (lost []journal.Entry, err error) {
+	if file, err := os.Stat(s.path); err != nil || !os.SameFile(file, s.file) {
+		return nil, s.explain(errReplaced)
+	}
 	began := time.Now()
 	err = s.do(false, func(now time.Time) (err error) {
 		lost, err = dialect.Tend(context.Background(), &s.conn, owner, now)

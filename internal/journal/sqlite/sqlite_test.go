@@ -207,6 +207,32 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// A file that somebody removes takes nothing any more, until it is there again: what was written to it would be gone with the process.
+func TestFileIsGone(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(filepath.Join(dir, "sms.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, step := range []struct {
+		do   func() error
+		gone bool
+	}{
+		{func() error { return nil }, false},
+		{func() error { return os.Rename(s.path, filepath.Join(dir, "away")) }, true},
+		{func() error { return os.WriteFile(s.path, nil, 0o600) }, true},
+		{func() error { return os.Rename(filepath.Join(dir, "away"), s.path) }, false},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Tend("me"); (err != nil) != step.gone || step.gone && !strings.Contains(err.Error(), "restart Caddy") {
+			t.Errorf("gone is %t: %v", step.gone, err)
+		}
+	}
+}
+
 // A relative path is one from the working directory.
 func TestRelativePath(t *testing.T) {
 	t.Chdir(t.TempDir())
