@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -141,21 +142,19 @@ type messageStatus struct {
 func messages(r *http.Request) (any, error) {
 	reference := strings.TrimPrefix(r.URL.Path, messagesPath)
 	found := []messageStatus{}
+	var unread error
 	for _, shared := range journalsInUse() {
-		j, err := shared.hold()
-		if err != nil {
-			return nil, err
-		}
-		entries, err := j.Find(reference)
-		j.Release()
-		if err != nil {
-			return nil, err
-		}
+		entries, err := shared.find(reference)
+		unread = errors.Join(unread, err)
 		for _, e := range entries {
 			found = append(found, statusOf(e))
 		}
 	}
-	if len(found) == 0 {
+	switch {
+	case len(found) > 0:
+	case unread != nil:
+		return nil, unread
+	default:
 		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no message of the last day has this reference, or it was refused before it was a message; the log has it")}
 	}
 	return found, nil

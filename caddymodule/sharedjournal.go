@@ -101,6 +101,15 @@ func (s *sharedJournal) hold() (*journal.Journal, error) {
 	return s.opened, nil
 }
 
+func (s *sharedJournal) find(reference string) ([]journal.Entry, error) {
+	j, err := s.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer j.Release()
+	return j.Find(reference)
+}
+
 // Destruct implements caddy.Destructor.
 func (s *sharedJournal) Destruct() error {
 	s.mu.Lock()

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
@@ -111,6 +112,15 @@ func keyOf(secret *keyed.Key, m *sms.Message) (k Key) {
 	d := secret.Digest(texts...)
 	copy(k[:], d[:])
 	return k
+}
+
+// Displaced is where an entry stays when another message with the same key takes its place: a user may still read its reference out.
+func Displaced(before, after *Entry) (to Key, is bool) {
+	if before.State == None || before.State == Pending || after.State == None || before.ID == after.ID || before.Reference == after.Reference {
+		return to, false
+	}
+	sum := sha256.Sum256([]byte("displaced " + before.ID))
+	return Key(sum[:len(to)]), true
 }
 
 // A Change is made to an entry where it is kept. Apply reports whether it made one. It may be called again with the same

@@ -5,6 +5,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -484,7 +485,15 @@ func (t *Turn) update(change Change) error { return t.journal.store.Update(t.key
 func (j *Journal) Count(claim *limit.Claim) error { return j.store.Count(claim) }
 
 // Find returns what is remembered of the messages with a reference.
-func (j *Journal) Find(reference string) ([]Entry, error) { return j.store.Find(reference) }
+func (j *Journal) Find(reference string) ([]Entry, error) {
+	found, err := j.store.Find(reference)
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(found, func(e Entry) bool { // one that has its place back is there twice
+		again := seen[e.ID]
+		seen[e.ID] = true
+		return again
+	}), err
+}
 
 // Size is how many messages are remembered, and how many are on their way in this process.
 func (j *Journal) Size() (remembered, onTheirWay int, err error) {

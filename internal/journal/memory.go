@@ -45,9 +45,14 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 			*e = Entry{}
 		}
 	}
-	switch {
-	case !change.Apply(e, now):
+	before := *e
+	if !change.Apply(e, now) {
 		return nil
+	}
+	if to, is := Displaced(&before, e); is {
+		m.ended.put(to, &before)
+	}
+	switch {
 	case e.State == Pending && !pending:
 		begun := *e
 		m.pending[key] = &begun

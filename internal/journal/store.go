@@ -16,7 +16,7 @@ type Store interface {
 	// Secret is that of all keys, the same for all who share the entries.
 	Secret() *keyed.Key
 	// Update changes the entry of a key, which is of the zero state if there is none, and whose owner is empty if that
-	// owner's lease has ended. It returns when the change is durable, or, if it is lazy, when it is sure to become so
+	// owner's lease has ended. An entry that is Displaced is kept. It returns when the change is durable, or, if it is lazy, when it is sure to become so
 	// before any change that follows.
 	Update(key Key, lazy bool, change Change) error
 	// Count takes a claim from the counts of its rules. It is lazy.

@@ -33,7 +33,7 @@ type Place struct {
 // Run tries the stores of places that are empty.
 func Run(t *testing.T, place func(t *testing.T) Place) {
 	all := map[string]func(*testing.T, *suite){
-		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find, "Counts": counts,
+		"Entry": entry, "One begins": oneBegins, "Atomic": atomically, "Lazy": lazily, "Find": find, "References": references, "Counts": counts,
 	}
 	shared := map[string]func(*testing.T, *suite){
 		"Lease": lease, "Lost": lost, "Lost once": lostOnce, "Leave": leave, "Retention": retention, "Kept": kept,
@@ -744,6 +744,58 @@ func messages(t *testing.T, s *suite) {
 	s.exec("UPDATE acrobits_sms_messages SET until = 1 WHERE id <> '4'")
 	s.tend(store, "other")
 	kept("4|4|twilio|0|null")
+}
+
+// What became of a message is told to whoever reads its reference out, also when the same words are sent once more.
+func references(t *testing.T, s *suite) {
+	j, _ := s.process(func(e journal.Entry) { t.Errorf("lost: %v", e) })
+	find := func(reference string, want ...journal.State) {
+		t.Helper()
+		found, err := j.Find(reference)
+		if err != nil {
+			t.Error(err)
+		}
+		var got []journal.State
+		for _, e := range found {
+			got = append(got, e.State)
+		}
+		s.same(got, want)
+	}
+	for id, r := range map[string]sms.Receipt{"1": {Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1"}, "2": {Refusal: sms.Refuse(sms.Unknown)}} {
+		m := message(id)
+		m.User = id
+		turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), m, journal.Terms{}) // no window
+		if err != nil || !turn.Mine() {
+			t.Fatal(err)
+		}
+		if r.Outcome == sms.Accepted {
+			turn.Part("twilio", "SM1", 1)
+		}
+		turn.End(r)
+		turn.Reached()
+	}
+	for id, state := range map[string]journal.State{"1": journal.Accepted, "2": journal.Unknown} {
+		find("ref-"+id, state)
+		for again := range 3 {
+			m := message(id + "again" + fmt.Sprint(again))
+			m.User = id
+			turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), m, journal.Terms{})
+			if err != nil || !turn.Mine() {
+				t.Fatal(err)
+			}
+			find("ref-"+id, state)
+			find(m.Reference, journal.Pending)
+			if again == 0 {
+				turn.Abandon(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited)})
+				find("ref-"+id, state)
+				find(m.Reference)
+				continue
+			}
+			turn.End(sms.Receipt{Refusal: sms.Refuse(sms.Unknown)})
+			find(m.Reference, journal.Unknown)
+		}
+		find("ref-"+id, state)
+	}
 }
 
 // A message that one process sends is waited for in another, and told there, also after the end of all.

@@ -138,6 +138,9 @@ func TestModel(t *testing.T) {
 						return made
 					}))
 					same(m.read(k), found, err)
+					if to, is := journal.Displaced(&found, &next); made && is {
+						m.update(to, found)
+					}
 					if made {
 						m.update(k, next)
 					}

@@ -114,10 +114,16 @@ func (t *Tables) Update(ctx context.Context, q Querier, key journal.Key, now tim
 	if len(entries) > 0 {
 		e = entries[0]
 	}
-	switch {
-	case !change.Apply(&e, now):
+	before := e
+	if !change.Apply(&e, now) {
 		return nil
-	case e.State == journal.None:
+	}
+	if to, is := journal.Displaced(&before, &e); is {
+		if err := t.put(ctx, q, to, &before); err != nil {
+			return err
+		}
+	}
+	if e.State == journal.None {
 		if _, err = q.ExecContext(ctx, t.remove, key[:]); err != nil {
 			return err
 		}
