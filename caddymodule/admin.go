@@ -161,7 +161,7 @@ func messages(r *http.Request) (any, error) {
 }
 
 func statusOf(e journal.Entry) messageStatus {
-	s := messageStatus{Reference: e.Reference, State: e.State.String(), Begun: e.Begun, Adapter: e.Adapter, Parts: e.Parts, IDs: e.IDs}
+	s := messageStatus{Reference: e.Reference, State: e.State.String(), Begun: e.Begun, Adapter: e.Adapter, Parts: e.Split.Parts, IDs: e.IDs}
 	if e.State == journal.Refused || e.State == journal.Unknown {
 		s.Cause = e.Cause.String()
 	}

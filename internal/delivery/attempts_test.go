@@ -282,14 +282,16 @@ func TestRefusalsAreNoFailures(t *testing.T) {
 // shelf is a log that remembers.
 type shelf struct {
 	adapter string
-	parts   int
+	split   sms.Split
 	ids     []string
 }
 
-func (s *shelf) Sent() (adapter string, parts, accepted int) { return s.adapter, s.parts, len(s.ids) }
-func (s *shelf) ID() string                                  { return s.ids[0] }
-func (s *shelf) Part(adapter, id string, parts int) {
-	s.adapter, s.parts, s.ids = adapter, parts, append(s.ids, id)
+func (s *shelf) Sent() (adapter string, split sms.Split, accepted int) {
+	return s.adapter, s.split, len(s.ids)
+}
+func (s *shelf) ID() string { return s.ids[0] }
+func (s *shelf) Part(adapter, id string, split sms.Split) {
+	s.adapter, s.split, s.ids = adapter, split, append(s.ids, id)
 }
 
 // After a failure in the middle a repeat sends what is missing, and nothing else, by the same adapter.
@@ -315,10 +317,12 @@ func TestResume(t *testing.T) {
 		if r := d.Deliver(context.Background(), m, log); r.Outcome != sms.Accepted || r.ID != "1" || first.took != 3 {
 			t.Errorf("the rest: %s, id %s, %d taken", r.Outcome, r.ID, first.took)
 		}
-		log = &shelf{"provider0", 4, []string{"1"}}
-		before := first.count
-		if r := d.Deliver(context.Background(), m, log); !r.Resumable || first.count != before {
-			t.Errorf("a text that is split otherwise: %s", r.Outcome)
+		before, now := first.count, log.split
+		for _, split := range []sms.Split{{Parts: 4}, {Parts: 3, Cuts: now.Cuts + 1}} {
+			log = &shelf{"provider0", split, []string{"1"}}
+			if r := d.Deliver(context.Background(), m, log); !r.Resumable || first.count != before {
+				t.Errorf("a text that is split otherwise: %s", r.Outcome)
+			}
 		}
 		log.adapter = "gone"
 		if r := d.Deliver(context.Background(), m, log); !r.Resumable || second.count != 0 {

@@ -60,26 +60,26 @@ type Deliverer struct {
 
 // Log is where it is written down how much of a message went out.
 type Log interface {
-	// Sent says by which adapter some parts of the message were sent before, in how many it was to be sent, and how many
+	// Sent says by which adapter some parts of the message were sent before, how its text was split, and how many parts
 	// were accepted: none, if it is new.
-	Sent() (adapter string, parts, accepted int)
+	Sent() (adapter string, split sms.Split, accepted int)
 	// ID is the provider's id of the first part that was accepted.
 	ID() string
 	// Part writes down that one more was accepted.
-	Part(adapter, id string, parts int)
+	Part(adapter, id string, split sms.Split)
 }
 
 // Untracked is the log of a message that never comes again.
 type Untracked struct{ id *string }
 
 // Sent implements Log.
-func (u *Untracked) Sent() (adapter string, parts, accepted int) { return "", 0, 0 }
+func (u *Untracked) Sent() (adapter string, split sms.Split, accepted int) { return "", split, 0 }
 
 // ID implements Log.
 func (u *Untracked) ID() string { return *u.id }
 
 // Part implements Log.
-func (u *Untracked) Part(_, id string, _ int) {
+func (u *Untracked) Part(_, id string, _ sms.Split) {
 	if u.id == nil {
 		u.id = &id
 	}
@@ -94,8 +94,8 @@ func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Re
 			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, Variant: sms.NoTime, RetryAfter: time.Minute}, Detail: "the time was spent before it could be sent",
 		}
 	}
-	if adapter, parts, accepted := log.Sent(); accepted > 0 {
-		return j.resume(adapter, parts, accepted)
+	if adapter, split, accepted := log.Sent(); accepted > 0 {
+		return j.resume(adapter, split, accepted)
 	}
 	routes, bar := d.routes(m)
 	if len(routes) == 0 {
@@ -239,14 +239,14 @@ func (j *journey) sleep(retry int, asked time.Duration) bool {
 }
 
 // resume sends the parts that are missing. They are sent by the same adapter, because another may split the text otherwise.
-func (j *journey) resume(adapter string, parts, accepted int) sms.Receipt {
-	stuck := sms.Receipt{Refusal: sms.PartlySent(accepted, parts), Adapter: adapter, Parts: parts, Resumable: true}
+func (j *journey) resume(adapter string, split sms.Split, accepted int) sms.Receipt {
+	stuck := sms.Receipt{Refusal: sms.PartlySent(accepted, split.Parts), Adapter: adapter, Parts: split.Parts, Resumable: true}
 	at := slices.IndexFunc(j.Routes, func(r Route) bool { return r.Adapter.Name == adapter })
 	if at < 0 {
 		stuck.Detail = "the adapter that sent the first parts is gone"
 		return stuck
 	}
-	if list, err := j.Routes[at].Adapter.Parts(j.message, j.MaxParts); err != nil || len(list) != parts {
+	if list, err := j.Routes[at].Adapter.Parts(j.message, j.MaxParts); err != nil || !split.Is(list) {
 		stuck.Detail = "the adapter that sent the first parts splits the text otherwise now"
 		return stuck
 	}
@@ -312,7 +312,7 @@ func (j *journey) by(route Route, accepted int) (r sms.Receipt) {
 	if err != nil {
 		return unable(route, err)
 	}
-	attempts := 0
+	attempts, split := 0, sms.SplitOf(parts)
 	for i := accepted; i < len(parts); i++ {
 		switch {
 		case i > accepted && j.tooLate(j.end):
@@ -329,7 +329,7 @@ func (j *journey) by(route Route, accepted int) (r sms.Receipt) {
 			}
 			break
 		}
-		j.log.Part(route.Adapter.Name, r.ID, len(parts))
+		j.log.Part(route.Adapter.Name, r.ID, split)
 	}
 	r.Attempts, r.Parts = attempts, len(parts)
 	if r.Outcome == sms.Accepted {

@@ -104,8 +104,8 @@ func checkKept(t *testing.T, path string, kept []int) {
 	}
 	for i, n := range kept {
 		var g get
-		if err := s.Update(journalKey(i), false, &g); err != nil || g.Parts < n || g.Parts > n+1 {
-			t.Errorf("entry %d is at %d, and %d was the last that was said to be kept; %v", i, g.Parts, n, err)
+		if err := s.Update(journalKey(i), false, &g); err != nil || g.Split.Parts < n || g.Split.Parts > n+1 {
+			t.Errorf("entry %d is at %d, and %d was the last that was said to be kept; %v", i, g.Split.Parts, n, err)
 		}
 	}
 	if err := s.Close(); err != nil {

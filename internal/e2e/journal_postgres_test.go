@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
 	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // set is a change that makes an entry the nth of its key.
@@ -25,7 +26,7 @@ type set int
 func (n set) Apply(e *journal.Entry, now time.Time) bool {
 	*e = journal.Entry{
 		ID: "7b4dd7ed-4b5d-4b2a-9c39-5b4c4a3c1b2a", Reference: "7K3M-9QPX", State: journal.Accepted, Begun: now, Until: now.Add(time.Hour),
-		Adapter: "twilio", Parts: int(n), IDs: []string{"SM5ef8732a3c49700934481addd5ce1659"},
+		Adapter: "twilio", Split: sms.Split{Parts: int(n)}, IDs: []string{"SM5ef8732a3c49700934481addd5ce1659"},
 	}
 	return true
 }
@@ -153,8 +154,8 @@ func TestJournalGivesUp(t *testing.T) {
 		t.Error(err)
 	}
 	var g get
-	if err := s.Update(journalKey(1), false, &g); err != nil || g.Parts != 1 {
-		t.Errorf("the change that was given up is made: %d, %v", g.Parts, err)
+	if err := s.Update(journalKey(1), false, &g); err != nil || g.Split.Parts != 1 {
+		t.Errorf("the change that was given up is made: %d, %v", g.Split.Parts, err)
 	}
 }
 

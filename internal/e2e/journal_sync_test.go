@@ -46,7 +46,7 @@ func TestJournalSenders(t *testing.T) {
 					t.Error("not begun", err)
 					return
 				}
-				turn.Part("twilio", "SM"+m.ID, 1)
+				turn.Part("twilio", "SM"+m.ID, sms.Split{Parts: 1})
 				turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM" + m.ID, Parts: 1})
 				turn.Reached()
 			}

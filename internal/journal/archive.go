@@ -148,7 +148,7 @@ func (a *archive) pack(key Key, e *Entry) {
 	b = append(b, key[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Begun)))
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Until)))
-	for _, n := range [...]int64{int64(e.Window), int64(e.State), int64(e.Cause), named, int64(e.Parts), int64(len(e.IDs))} {
+	for _, n := range [...]int64{int64(e.Window), int64(e.State), int64(e.Cause), named, int64(e.Split.Parts), e.Split.Cuts, int64(len(e.IDs))} {
 		b = binary.AppendVarint(b, n)
 	}
 	for _, s := range [...]string{e.ID, e.Reference, e.Adapter} {
@@ -182,7 +182,8 @@ func (a *archive) unpack(p packed, e *Entry) {
 		return s
 	}
 	e.Window = time.Duration(number())
-	e.State, e.Cause, e.Named, e.Parts = State(number()), sms.Cause(number()), number() == 1, int(number())
+	e.State, e.Cause, e.Named = State(number()), sms.Cause(number()), number() == 1
+	e.Split = sms.Split{Parts: int(number()), Cuts: number()}
 	if ids := number(); ids > 0 {
 		e.IDs = make([]string, ids)
 	}

@@ -108,8 +108,9 @@ func TestArchive(t *testing.T) {
 					e.Until = e.Begun.Add(time.Hour)
 				}
 				for range rapid.IntRange(0, 3).Draw(rt, "parts") {
-					e.Parts, e.IDs = e.Parts+1, append(e.IDs, text(300))
+					e.Split.Parts, e.IDs = e.Split.Parts+1, append(e.IDs, text(300))
 				}
+				e.Split.Cuts = rapid.Int64().Draw(rt, "cuts")
 				k := key()
 				l.write(k, e)
 				l.lose(rt)

@@ -40,8 +40,8 @@ type Entry struct {
 	Begun, Until time.Time
 	// Adapter is the last one that it was sent by.
 	Adapter string
-	// Parts is in how many it is sent, and IDs are the provider's ids of those that were accepted.
-	Parts int
+	// Split is how the text is sent in parts, and IDs are the provider's ids of those that were accepted.
+	Split sms.Split
 	IDs   []string
 	State State
 	// Named tells that the app gave it an id of its own.
@@ -71,7 +71,7 @@ func (e *Entry) Partial() bool { return e.State == Refused && len(e.IDs) > 0 }
 
 // Receipt is what a repeat is told.
 func (e *Entry) Receipt() sms.Receipt {
-	r := sms.Receipt{Adapter: e.Adapter, Parts: e.Parts, Repeat: true}
+	r := sms.Receipt{Adapter: e.Adapter, Parts: e.Split.Parts, Repeat: true}
 	switch {
 	case e.State == Accepted:
 		r.Outcome = sms.Accepted
@@ -81,7 +81,7 @@ func (e *Entry) Receipt() sms.Receipt {
 	case e.State == Refused && !e.Partial():
 		r.Outcome, r.Refusal = sms.Refused, sms.Refuse(e.Cause)
 	case len(e.IDs) > 0:
-		r.Refusal = sms.PartlySent(len(e.IDs), e.Parts)
+		r.Refusal = sms.PartlySent(len(e.IDs), e.Split.Parts)
 	default:
 		r.Refusal = sms.Refuse(sms.Unknown)
 	}
@@ -198,7 +198,7 @@ func (r recording) Apply(e *Entry, now time.Time) bool {
 	if e.ID != t.entry.ID { // another message with the same text has taken its place
 		return false
 	}
-	e.Adapter, e.Cause, e.Parts, e.IDs, e.Kept = t.entry.Adapter, t.entry.Cause, t.entry.Parts, t.entry.IDs, t.entry.Kept
+	e.Adapter, e.Cause, e.Split, e.IDs, e.Kept = t.entry.Adapter, t.entry.Cause, t.entry.Split, t.entry.IDs, t.entry.Kept
 	if t.entry.State != Pending {
 		e.end(t.entry.State, now)
 	}

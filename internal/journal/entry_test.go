@@ -20,7 +20,7 @@ func TestFound(t *testing.T) {
 	}{
 		"nothing":                       {Entry{}, nothing},
 		"pending here":                  {Entry{State: Pending, Owner: "me", Begun: hourAgo}, nothing},
-		"pending here, parts sent":      {Entry{State: Pending, Owner: "me", IDs: []string{"1"}, Parts: 2}, partial},
+		"pending here, parts sent":      {Entry{State: Pending, Owner: "me", IDs: []string{"1"}, Split: sms.Split{Parts: 2}}, partial},
 		"pending elsewhere":             {Entry{State: Pending, Owner: "other"}, away},
 		"pending, nobody's":             {Entry{State: Pending}, abandoned},
 		"accepted":                      {Entry{State: Accepted, Until: later}, ended},
@@ -31,8 +31,8 @@ func TestFound(t *testing.T) {
 		"refused":                       {Entry{State: Refused, Until: later, Begun: hourAgo}, refused},
 		"refused, its window over":      {Entry{State: Refused, Until: before, Begun: hourAgo}, refused},
 		"refused long ago":              {Entry{State: Refused, Until: before, Begun: now.Add(-Retention)}, nothing},
-		"refused in the middle":         {Entry{State: Refused, Until: later, Begun: hourAgo, IDs: []string{"1"}, Parts: 2}, partial},
-		"refused in the middle, before": {Entry{State: Refused, Until: before, Begun: hourAgo, IDs: []string{"1"}, Parts: 2}, nothing},
+		"refused in the middle":         {Entry{State: Refused, Until: later, Begun: hourAgo, IDs: []string{"1"}, Split: sms.Split{Parts: 2}}, partial},
+		"refused in the middle, before": {Entry{State: Refused, Until: before, Begun: hourAgo, IDs: []string{"1"}, Split: sms.Split{Parts: 2}}, nothing},
 	} {
 		if got := found(&c.entry, "me", now); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
@@ -47,24 +47,24 @@ func TestReceipt(t *testing.T) {
 		want  sms.Receipt
 	}{
 		"accepted": {
-			Entry{State: Accepted, Adapter: "a", IDs: []string{"1", "2"}, Parts: 2},
+			Entry{State: Accepted, Adapter: "a", IDs: []string{"1", "2"}, Split: sms.Split{Parts: 2}},
 			sms.Receipt{Outcome: sms.Accepted, ID: "1", Adapter: "a", Parts: 2, Repeat: true},
 		},
 		"accepted without an id": {
-			Entry{State: Accepted, Adapter: "a", IDs: []string{""}, Parts: 1},
+			Entry{State: Accepted, Adapter: "a", IDs: []string{""}, Split: sms.Split{Parts: 1}},
 			sms.Receipt{Outcome: sms.Accepted, Adapter: "a", Parts: 1, Repeat: true},
 		},
 		"unknown": {
 			Entry{State: Unknown, Adapter: "a"}, sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Adapter: "a", Repeat: true},
 		},
 		"unknown in the middle": {
-			Entry{State: Unknown, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
+			Entry{State: Unknown, IDs: []string{"1"}, Split: sms.Split{Parts: 3}}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
 		},
 		"refused": {
 			Entry{State: Refused, Cause: sms.NoCredit}, sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Repeat: true},
 		},
 		"refused in the middle": {
-			Entry{State: Refused, Cause: sms.NoCredit, IDs: []string{"1"}, Parts: 3}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
+			Entry{State: Refused, Cause: sms.NoCredit, IDs: []string{"1"}, Split: sms.Split{Parts: 3}}, sms.Receipt{Refusal: sms.PartlySent(1, 3), Parts: 3, Repeat: true},
 		},
 	} {
 		if diff := cmp.Diff(c.want, c.entry.Receipt()); diff != "" {

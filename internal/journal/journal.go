@@ -395,8 +395,8 @@ func (t *Turn) Ended() bool {
 
 // Sent says how much of the message went out before, and by which adapter: the number of parts, all and those that were
 // accepted. The rest can only be sent in the same parts.
-func (t *Turn) Sent() (adapter string, parts, accepted int) {
-	return t.entry.Adapter, t.entry.Parts, len(t.entry.IDs)
+func (t *Turn) Sent() (adapter string, split sms.Split, accepted int) {
+	return t.entry.Adapter, t.entry.Split, len(t.entry.IDs)
 }
 
 // ID is the provider's id of the first part.
@@ -408,11 +408,11 @@ func (t *Turn) ID() string {
 }
 
 // Part writes down that a part was accepted.
-func (t *Turn) Part(adapter, id string, parts int) {
+func (t *Turn) Part(adapter, id string, split sms.Split) {
 	t.journal.mu.Lock()
-	t.entry.Adapter, t.entry.Parts, t.entry.IDs = adapter, parts, append(t.entry.IDs[:len(t.entry.IDs):len(t.entry.IDs)], id)
+	t.entry.Adapter, t.entry.Split, t.entry.IDs = adapter, split, append(t.entry.IDs[:len(t.entry.IDs):len(t.entry.IDs)], id)
 	t.journal.mu.Unlock()
-	if parts > 1 && len(t.entry.IDs) < parts {
+	if split.Parts > 1 && len(t.entry.IDs) < split.Parts {
 		if err := t.update(recording{t}); err != nil {
 			t.journal.failed(err) // the end is still to be written down
 		}

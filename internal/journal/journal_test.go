@@ -78,7 +78,7 @@ func TestStoreAway(t *testing.T) {
 				t.Fatalf("not begun: %v", err)
 			}
 			s.be(how)
-			turn.Part("a", "sms-1", 1)
+			turn.Part("a", "sms-1", sms.Split{Parts: 1})
 			turn.End(accepted)
 			if len(l.failed) == 0 {
 				t.Error("nobody is told that the end could not be written down")
@@ -116,7 +116,7 @@ func TestReachedWhileStoreIsAway(t *testing.T) {
 		j := l.open(t, s)
 		defer j.Release()
 		turn, _, _ := j.begin(textMessage(""))
-		turn.Part("a", "sms-1", 1)
+		turn.Part("a", "sms-1", sms.Split{Parts: 1})
 		turn.End(accepted)
 		s.be(gone)
 		turn.Reached()
@@ -150,7 +150,7 @@ func TestPartial(t *testing.T) {
 	j := l.open(t, s)
 	defer j.Release()
 	first, _, _ := j.begin(textMessage("1"))
-	first.Part("a", "sms-1", 3)
+	first.Part("a", "sms-1", sms.Split{Parts: 3})
 	if e := s.entries[first.key]; e.State != Pending || len(e.IDs) != 1 {
 		t.Errorf("after a part: %v with %v", e.State, e.IDs)
 	}
@@ -160,10 +160,10 @@ func TestPartial(t *testing.T) {
 	if err != nil || !second.Mine() || m.ID != first.entry.ID || m.Reference != first.entry.Reference {
 		t.Fatalf("not resumed: %v, message %s", err, m.ID)
 	}
-	if adapter, parts, sent := second.Sent(); adapter != "a" || parts != 3 || sent != 1 {
-		t.Errorf("%d of %d sent by %s", sent, parts, adapter)
+	if adapter, split, sent := second.Sent(); adapter != "a" || split.Parts != 3 || sent != 1 {
+		t.Errorf("%d of %d sent by %s", sent, split.Parts, adapter)
 	}
-	second.Part("a", "sms-2", 3)
+	second.Part("a", "sms-2", sms.Split{Parts: 3})
 	second.End(sms.Receipt{Refusal: sms.PartlySent(2, 3)}) // what became of the third is not known
 	third, r, err := j.begin(textMessage("1"))
 	if err != nil || third.Mine() || r.Outcome != sms.OutcomeUnknown || r.Refusal.Value("sent") != "2" {
@@ -206,7 +206,7 @@ func TestOtherProcess(t *testing.T) {
 		turn, _, _ := one.begin(textMessage("1"))
 		go func() {
 			time.Sleep(3 * time.Second)
-			turn.Part("a", "sms-1", 1)
+			turn.Part("a", "sms-1", sms.Split{Parts: 1})
 			turn.End(accepted)
 		}()
 		began := time.Now()
@@ -256,7 +256,7 @@ func TestOtherProcessIsAskedOn(t *testing.T) {
 			})
 		}
 		time.Sleep(5 * time.Second)
-		turn.Part("a", "sms-1", 1)
+		turn.Part("a", "sms-1", sms.Split{Parts: 1})
 		turn.End(accepted)
 		wg.Wait()
 	})

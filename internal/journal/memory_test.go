@@ -26,7 +26,7 @@ func (j *Journal) send(m *sms.Message, id string) {
 	if err != nil || !turn.Mine() {
 		panic("not begun")
 	}
-	turn.Part("a", id, 1)
+	turn.Part("a", id, sms.Split{Parts: 1})
 	turn.End(accepted)
 	if m.Disposition.ID == "" {
 		turn.Reached()

@@ -310,7 +310,7 @@ func (w *world) answer(s *sending, x *text, told fate, reached bool) {
 	_, _, before := s.turn.Sent()
 	switch told {
 	case took:
-		s.turn.Part("provider", fmt.Sprintf("sms-%d", w.count), x.parts)
+		s.turn.Part("provider", fmt.Sprintf("sms-%d", w.count), sms.Split{Parts: x.parts})
 		if before+1 < x.parts {
 			x.sent[before+1] = append(x.sent[before+1], &sending{process: s.process, turn: s.turn, began: time.Now()})
 			return

@@ -78,3 +78,26 @@ func (n Number) String() string {
 
 // IsZero reports whether there is no number.
 func (n Number) IsZero() bool { return n.Kind == NoNumber }
+
+// Split is how a text is sent in parts.
+type Split struct {
+	// Parts is their number.
+	Parts int
+	// Cuts is a digest of where the text is cut, 0 if that is not known.
+	Cuts int64
+}
+
+// SplitOf is how a text is split into these parts.
+func SplitOf(parts []*Message) Split {
+	s := Split{Parts: len(parts)}
+	for _, part := range parts[:max(len(parts)-1, 0)] {
+		s.Cuts = s.Cuts*1_000_003 + int64(len(part.Body.Reveal()))
+	}
+	return s
+}
+
+// Is reports whether these are the parts, as far as that is known.
+func (s Split) Is(parts []*Message) bool {
+	is := SplitOf(parts)
+	return s.Parts == is.Parts && (s.Cuts == 0 || s.Cuts == is.Cuts)
+}

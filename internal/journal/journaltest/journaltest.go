@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,7 +187,7 @@ func now() time.Time { return time.UnixMilli(time.Now().UnixMilli()) }
 func full() journal.Entry {
 	return journal.Entry{
 		ID: "id", Reference: "ref", State: journal.Refused, Named: true, Window: 30 * time.Second, Begun: now(), Until: now().Add(time.Hour),
-		Adapter: "twilio ü", Cause: sms.NoCredit, Parts: 3, IDs: []string{"1", `"2"`, "\x00"},
+		Adapter: "twilio ü", Cause: sms.NoCredit, Split: sms.Split{Parts: 3, Cuts: math.MinInt64}, IDs: []string{"1", `"2"`, "\x00"},
 	}
 }
 
@@ -256,14 +257,14 @@ func atomically(t *testing.T, s *suite) {
 		all.Go(func() {
 			for n := range 10 {
 				s.update(stores[i%2], key(1+n%3), n%2 == 0, func(e *journal.Entry, now time.Time) bool {
-					e.State, e.Begun, e.Parts = journal.Accepted, now, e.Parts+1
+					e.State, e.Begun, e.Split.Parts = journal.Accepted, now, e.Split.Parts+1
 					return true
 				})
 			}
 		})
 	}
 	all.Wait()
-	if sum := s.read(stores[0], key(1)).Parts + s.read(stores[1], key(2)).Parts + s.read(stores[0], key(3)).Parts; sum != 640 {
+	if sum := s.read(stores[0], key(1)).Split.Parts + s.read(stores[1], key(2)).Split.Parts + s.read(stores[0], key(3)).Split.Parts; sum != 640 {
 		t.Errorf("%d of 640 changes are kept", sum)
 	}
 }
@@ -273,14 +274,14 @@ func lazily(t *testing.T, s *suite) {
 	stores := s.both()
 	for n := range 100 {
 		s.update(stores[0], key(1), n%10 != 9, func(e *journal.Entry, now time.Time) bool {
-			if e.Parts != n {
-				t.Errorf("change %d finds %d before it", n, e.Parts)
+			if e.Split.Parts != n {
+				t.Errorf("change %d finds %d before it", n, e.Split.Parts)
 			}
-			e.State, e.Reference, e.Begun, e.Parts = journal.Accepted, "ref", now, n+1
+			e.State, e.Reference, e.Begun, e.Split.Parts = journal.Accepted, "ref", now, n+1
 			return true
 		})
 	}
-	if n := s.read(stores[1], key(1)).Parts; n != 100 {
+	if n := s.read(stores[1], key(1)).Split.Parts; n != 100 {
 		t.Errorf("another finds %d of 100 changes", n)
 	}
 }
@@ -398,7 +399,7 @@ func lost(t *testing.T, s *suite) {
 	s.tend(stores[0], "dead")
 	s.tend(stores[1], "alive")
 	named := pending("2", "dead")
-	named.Named, named.IDs, named.Parts = true, []string{"1"}, 2
+	named.Named, named.IDs, named.Split.Parts = true, []string{"1"}, 2
 	done := full()
 	s.put(stores[0], key(1), pending("1", "dead"))
 	s.put(stores[0], key(2), named)
@@ -593,6 +594,8 @@ func older(t *testing.T, s *suite) {
 		t.Error(err)
 	}
 	s.exec("DROP TABLE acrobits_sms_messages")
+	s.exec("ALTER TABLE acrobits_sms_entries DROP COLUMN cuts")
+	want.Split.Cuts = 0
 	s.exec("UPDATE acrobits_sms_version SET version = 1")
 	store = s.store()
 	s.same(s.read(store, key(1)), want)
@@ -710,14 +713,14 @@ func messages(t *testing.T, s *suite) {
 	turn, _ := s.begin(j, m)
 	s.same(s.rows("SELECT reference, username, installid, sender, recipient, body, content_type, disposition, smart, state FROM acrobits_sms_messages"),
 		[]string{"ref-1|johndow|phone\uFFFD|+15550001111|+15551231234|Grüße\n'\";\uFFFD😀|text/plain|app-1:positive-delivery,display|1|1"})
-	turn.Part("twilio", "SM1", 1)
+	turn.Part("twilio", "SM1", sms.Split{Parts: 1})
 	turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1})
 
 	begin("2").End(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "twilio"})
 	begin("3").Abandon(sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Limited)})
 	begin("4").End(sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Adapter: "twilio"})
 	partly := begin("5")
-	partly.Part("twilio", "SM5", 2)
+	partly.Part("twilio", "SM5", sms.Split{Parts: 2})
 	partly.End(sms.Receipt{Refusal: sms.PartlySent(1, 2), Adapter: "twilio", Parts: 2, Resumable: true})
 	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`)
 	unkept := message("6")
@@ -730,7 +733,7 @@ func messages(t *testing.T, s *suite) {
 	if turn, _, err := j.Begin(context.Background(), now().Add(journal.Patience), unkept, journal.Terms{}); err != nil || !turn.Mine() {
 		t.Error(err)
 	} else {
-		turn.Part("twilio", "SM5b", 2)
+		turn.Part("twilio", "SM5b", sms.Split{Parts: 2})
 		turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM5", Parts: 2})
 	}
 	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|2|twilio|2|["SM5","SM5b"]`, "7|1||0|null")
@@ -769,7 +772,7 @@ func references(t *testing.T, s *suite) {
 			t.Fatal(err)
 		}
 		if r.Outcome == sms.Accepted {
-			turn.Part("twilio", "SM1", 1)
+			turn.Part("twilio", "SM1", sms.Split{Parts: 1})
 		}
 		turn.End(r)
 		turn.Reached()
@@ -817,7 +820,7 @@ func waitedFor(t *testing.T, s *suite) {
 		told <- r
 	}()
 	<-store.updated // it has found that the first sends it
-	turn.Part("twilio", "SM1", 1)
+	turn.Part("twilio", "SM1", sms.Split{Parts: 1})
 	turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1})
 	want := sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM1", Parts: 1, Repeat: true}
 	s.same(<-told, want)

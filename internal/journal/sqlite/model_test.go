@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // model is what a journal does, in a map.
@@ -123,7 +124,7 @@ func TestModel(t *testing.T) {
 						ID: rapid.StringN(1, 3, 10).Draw(rt, "id"), Reference: text.Draw(rt, "reference"), Adapter: text.Draw(rt, "adapter"),
 						State: journal.State(rapid.IntRange(0, 4).Draw(rt, "state")), Named: rapid.Bool().Draw(rt, "named"),
 						Window: time.Duration(rapid.IntRange(0, 100).Draw(rt, "window")) * time.Second, Begun: clock(),
-						Parts: rapid.IntRange(0, 3).Draw(rt, "parts"), IDs: rapid.SliceOfN(text, 0, 3).Draw(rt, "ids"),
+						Split: sms.Split{Parts: rapid.IntRange(0, 3).Draw(rt, "parts"), Cuts: rapid.Int64().Draw(rt, "cuts")}, IDs: rapid.SliceOfN(text, 0, 3).Draw(rt, "ids"),
 					}
 					if next.State == journal.Pending {
 						next.Owner = owner.Draw(rt, "owner")

@@ -33,7 +33,7 @@ func message(t testing.TB, s *Store, n uint64) {
 					Begun: now, Window: time.Minute,
 				}
 			case 1:
-				e.State, e.Owner, e.Until, e.Adapter, e.Parts = journal.Accepted, "", now.Add(e.Window), "twilio", 1
+				e.State, e.Owner, e.Until, e.Adapter, e.Split.Parts = journal.Accepted, "", now.Add(e.Window), "twilio", 1
 				e.IDs = []string{"SM5ef8732a3c49700934481addd5ce1659"}
 			case 2:
 				e.Until = time.Time{}

@@ -139,7 +139,7 @@ func TestPendingIsDurable(t *testing.T) {
 			if err != nil || !turn.Mine() || s.syncs.Load() != before+1 {
 				t.Errorf("begun after %d syncs, %v", s.syncs.Load()-before, err)
 			}
-			turn.Part("a", "1", 1)
+			turn.Part("a", "1", sms.Split{Parts: 1})
 			turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "a", ID: "1", Parts: 1})
 			if s.syncs.Load() != before+1 {
 				t.Error("the end has waited for the disk")
@@ -337,7 +337,7 @@ func TestDiskFull(t *testing.T) {
 				for n := from; n < to; n++ {
 					if err := s.Update(key(uint64(1+i)), n%2 == 0, change(func(e *journal.Entry, now time.Time) bool {
 						accept(e, now)
-						e.Parts = n
+						e.Split.Parts = n
 						return true
 					})); err == nil {
 						kept[i].Store(int32(n))
@@ -376,8 +376,8 @@ func TestDiskFull(t *testing.T) {
 		t.Helper()
 		for i := range kept {
 			if err := s.Update(key(uint64(1+i)), false, change(func(e *journal.Entry, _ time.Time) bool {
-				if e.Parts < int(kept[i].Load()) {
-					t.Errorf("entry %d is at %d, and %d was said to be kept", i, e.Parts, kept[i].Load())
+				if e.Split.Parts < int(kept[i].Load()) {
+					t.Errorf("entry %d is at %d, and %d was said to be kept", i, e.Split.Parts, kept[i].Load())
 				}
 				return false
 			})); err != nil {

@@ -40,6 +40,7 @@ var migrations = [][]string{
 		"CREATE INDEX acrobits_sms_messages_username ON acrobits_sms_messages (username, begun)",
 		"CREATE INDEX acrobits_sms_messages_until ON acrobits_sms_messages (until)",
 	},
+	{"ALTER TABLE acrobits_sms_entries ADD COLUMN cuts BIGINT NOT NULL DEFAULT 0"},
 }
 
 // errNewer has no remedy here: what a newer program has written must not be guessed.

@@ -61,7 +61,7 @@ type Tables struct {
 }
 
 // columns are those of an entry, but for its owner.
-const columns = "e.id, e.reference, e.state, e.named, e.span, e.begun, e.until, e.adapter, e.cause, e.parts, e.ids, e.key"
+const columns = "e.id, e.reference, e.state, e.named, e.span, e.begun, e.until, e.adapter, e.cause, e.parts, e.cuts, e.ids, e.key"
 
 // New writes the statements.
 func New(d Dialect) *Tables {
@@ -70,11 +70,11 @@ func New(d Dialect) *Tables {
 	t.read = t.write("SELECT " + columns + ", COALESCE(l.owner, '') FROM acrobits_sms_entries e " +
 		"LEFT JOIN acrobits_sms_leases l ON l.owner = e.owner AND l.until > ? WHERE e.key = ?" + d.Lock)
 	t.keep = t.write("INSERT INTO acrobits_sms_entries " +
-		"(id, reference, state, named, span, begun, until, adapter, cause, parts, ids, key, owner) " +
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
+		"(id, reference, state, named, span, begun, until, adapter, cause, parts, cuts, ids, key, owner) " +
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
 		"ON CONFLICT (key) DO UPDATE SET id = excluded.id, reference = excluded.reference, " +
 		"state = excluded.state, named = excluded.named, span = excluded.span, begun = excluded.begun, until = excluded.until, " +
-		"adapter = excluded.adapter, cause = excluded.cause, parts = excluded.parts, ids = excluded.ids, owner = excluded.owner")
+		"adapter = excluded.adapter, cause = excluded.cause, parts = excluded.parts, cuts = excluded.cuts, ids = excluded.ids, owner = excluded.owner")
 	t.remove = t.write("DELETE FROM acrobits_sms_entries WHERE key = ?")
 	t.size = "SELECT count(*) FROM acrobits_sms_entries"
 	t.lost = t.write("SELECT " + columns + ", '' FROM acrobits_sms_entries e WHERE e.state = 1 AND NOT EXISTS " +
@@ -139,7 +139,7 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 		return err
 	}
 	_, err = q.ExecContext(ctx, t.keep, e.ID, e.Reference, int(e.State), number(e.Named), e.Window.Milliseconds(), milliseconds(e.Begun),
-		milliseconds(e.Until), e.Adapter, e.Cause.String(), e.Parts, string(ids), key[:], e.Owner)
+		milliseconds(e.Until), e.Adapter, e.Cause.String(), e.Split.Parts, e.Split.Cuts, string(ids), key[:], e.Owner)
 	if err != nil {
 		return err
 	}
@@ -148,8 +148,8 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 
 func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, ids string) (err error) {
 	switch k := e.Kept; {
-	case k == nil && (e.State == journal.Unknown || e.Parts > 1): // perhaps kept by another process
-		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Parts, ids, e.ID)
+	case k == nil && (e.State == journal.Unknown || e.Split.Parts > 1): // perhaps kept by another process
+		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Split.Parts, ids, e.ID)
 	case k == nil:
 	case k.Gone(e):
 		_, err = q.ExecContext(ctx, t.gone, k.ID)
@@ -160,7 +160,7 @@ func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, id
 		}
 		_, err = q.ExecContext(ctx, t.message, k.ID, plain(e.Reference), plain(k.User), plain(k.InstallID), plain(k.From.Value), plain(k.To.Value),
 			plain(k.Body.Reveal()), plain(k.ContentType), plain(disposition), number(k.Smart), milliseconds(e.Begun), milliseconds(k.Until),
-			int(e.State), e.Adapter, e.Parts, ids)
+			int(e.State), e.Adapter, e.Split.Parts, ids)
 	}
 	return err
 }
@@ -268,7 +268,7 @@ func list(ctx context.Context, q Querier, statement string, args ...any) (entrie
 		var cause, ids string
 		var key []byte
 		if err := rows.Scan(
-			&e.ID, &e.Reference, &state, &named, &span, &begun, &until, &e.Adapter, &cause, &e.Parts, &ids, &key, &e.Owner,
+			&e.ID, &e.Reference, &state, &named, &span, &begun, &until, &e.Adapter, &cause, &e.Split.Parts, &e.Split.Cuts, &ids, &key, &e.Owner,
 		); err != nil {
 			return nil, nil, err
 		}
