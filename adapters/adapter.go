@@ -42,8 +42,9 @@ type Adapter struct {
 	token    *tokenCall // nil if none is needed
 	replacer *strings.Replacer
 	secrets  []sms.Hidden
-	forms    func() []sms.Hidden // those in which a provider may quote the secrets, made when the first reply is read
-	open     []string            // values of the other options, and what is told instead of them, in turn
+	forms    func() []sms.Hidden    // those in which a provider may quote the secrets, made when the first reply is read
+	parts    func() map[string]bool // their windows, made when the first words are told
+	open     []string               // values of the other options, and what is told instead of them, in turn
 }
 
 // HasBaseURL reports whether a definition names its host; otherwise the operator has to.
@@ -200,6 +201,7 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	}
 	secrets := a.secrets
 	a.forms = sync.OnceValue(func() []sms.Hidden { return formsOf(secrets) })
+	a.parts = sync.OnceValue(func() map[string]bool { return piecesOf(secrets) })
 	return a, nil
 }
 

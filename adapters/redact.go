@@ -1,11 +1,12 @@
 package adapters
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"html"
+	"iter"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -68,7 +69,7 @@ func (e *Exchange) speakable(s string, most int) string {
 	if s = s[:min(len(s), 4<<10)]; s == "" {
 		return ""
 	}
-	if e.quotesSecret(s) {
+	if e.quotesSecret(s) || e.quotesPart(s) {
 		return notShown + "it repeats a secret)"
 	}
 	if e.quotesText(s) {
@@ -137,17 +138,38 @@ func (a *Adapter) Quotes(s string, token sms.Hidden) bool {
 	return false
 }
 
-// window is how many bytes of a text in a row are a quotation of it.
+// window is how many bytes of a text or a secret in a row are a quotation of it.
 const window = 8
 
-// views are the texts that a provider's words stand for, in lower case: as they are, and without the escapes of JSON,
-// HTML and URLs, of which there is more than one way to write them.
+// windows are all windows of texts.
+func windows(texts []string) map[string]bool {
+	all := make(map[string]bool)
+	for _, s := range texts {
+		for i := 0; i+window <= len(s); i++ {
+			all[s[i:i+window]] = true
+		}
+	}
+	return all
+}
+
+// holdsWindow reports whether one of a text is among some windows.
+func holdsWindow(s string, among map[string]bool) bool {
+	for i := 0; i+window <= len(s); i++ {
+		if among[s[i:i+window]] {
+			return true
+		}
+	}
+	return false
+}
+
+// views are the texts that a provider's words stand for, in lower case: as they are, and without escapes, of which there is more
+// than one way to write them.
 func views(s string) []string {
 	list := []string{strings.ToLower(s)}
-	if !strings.ContainsAny(s, `\&%`) {
+	if !strings.ContainsAny(s, `\&%=`) {
 		return list
 	}
-	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s), unescapePercent(s)} {
+	for _, plain := range []string{unescapeJSON(s), html.UnescapeString(s), unescapeBytes(s), unescapeRunes(s)} {
 		if plain != s {
 			list = append(list, strings.ToLower(plain))
 		}
@@ -155,18 +177,13 @@ func views(s string) []string {
 	return list
 }
 
+// dense is a view without what stands between bytes in hexadecimal digits.
+func dense(s string) string { return strings.ToLower(between.Replace(s)) }
+
+var between = strings.NewReplacer(" ", "", ":", "", "-", "", ",", "", "0x", "", `\x`, "", "-", "+", "_", "/")
+
 // jsonEscape finds the escapes of a JSON string, also in a text that is none as a whole.
 var jsonEscape = regexp.MustCompile(`(\\u[0-9A-Fa-f]{4})+|\\.`)
-
-// percentEscape finds the escapes of a URL.
-var percentEscape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
-
-func unescapePercent(s string) string {
-	return percentEscape.ReplaceAllStringFunc(s, func(escape string) string {
-		b, _ := hex.DecodeString(escape[1:])
-		return string(b)
-	})
-}
 
 func unescapeJSON(s string) string {
 	return jsonEscape.ReplaceAllStringFunc(s, func(escape string) string {
@@ -178,26 +195,78 @@ func unescapeJSON(s string) string {
 	})
 }
 
-// quotesText reports whether s holds any window of the message's text, in any form, or all of a shorter one as words.
+// byteEscape finds the escapes of bytes in URLs, mails, and many languages.
+var byteEscape = regexp.MustCompile(`(?:%|=|\\x)([0-9A-Fa-f]{2})|\\([0-3][0-7]{2})`)
+
+func unescapeBytes(s string) string {
+	return unescape(byteEscape, s, func(n rune) string { return string([]byte{byte(n)}) })
+}
+
+// runeEscape finds the escapes of characters in Perl, Rust, JavaScript and others.
+var runeEscape = regexp.MustCompile(`\\[xu]\{([0-9A-Fa-f]{1,6})\}`)
+
+func unescapeRunes(s string) string {
+	return unescape(runeEscape, s, func(n rune) string { return string(n) })
+}
+
+// unescape replaces escapes by what stands for the number in one of their groups: the first is hexadecimal, the second octal.
+func unescape(escape *regexp.Regexp, s string, by func(n rune) string) string {
+	return escape.ReplaceAllStringFunc(s, func(found string) string {
+		digits, base := escape.FindStringSubmatch(found), 16
+		if digits[1] == "" {
+			digits, base = digits[1:], 8
+		}
+		n, _ := strconv.ParseInt(digits[1], base, 32)
+		return by(rune(n))
+	})
+}
+
+// quotesPart reports whether s holds any window of a secret, or of the token, in any form.
+func (e *Exchange) quotesPart(s string) bool {
+	own, token := e.adapter.parts(), piecesOf([]sms.Hidden{e.token})
+	return slices.ContainsFunc(append(views(s), dense(s)), func(view string) bool { return holdsWindow(view, own) || holdsWindow(view, token) })
+}
+
+// piecesOf are all windows of secrets in all forms.
+func piecesOf(secrets []sms.Hidden) map[string]bool {
+	var forms []string
+	for _, secret := range secrets {
+		if !secret.Empty() {
+			forms = append(forms, text.Echoes(secret.Reveal())...)
+		}
+	}
+	for i, form := range forms {
+		forms[i] = strings.ToLower(form)
+	}
+	return windows(forms)
+}
+
+// quotesText reports whether s holds any window of the message's text, in any form, all of a shorter one as words, or one of its
+// numbers and codes.
 func (e *Exchange) quotesText(s string) bool {
 	body := e.message.Body.Reveal()
 	if body == "" {
 		return false
 	}
 	all := views(s)
-	windows := make(map[string]bool, len(s))
-	for _, view := range all {
-		for i := 0; i+window <= len(view); i++ {
-			windows[view[i:i+window]] = true
-		}
-	}
-	for _, form := range text.Quotations(body) {
+	among := windows(append(all, dense(s)))
+	for _, form := range text.Echoes(body) {
 		form = strings.ToLower(form)
-		if len(form) < window && slices.ContainsFunc(all, func(view string) bool { return holdsWords(view, form) }) {
+		if len(form) < window && form != "" && slices.ContainsFunc(all, func(view string) bool { return holdsWords(view, form) }) || holdsWindow(form, among) {
 			return true
 		}
-		for i := 0; i+window <= len(form); i++ {
-			if windows[form[i:i+window]] {
+	}
+	codes := make(map[string]bool)
+	for _, view := range all {
+		for word := range words(view) {
+			if len(word) >= shortestCode && strings.ContainsFunc(word, unicode.IsDigit) {
+				codes[word] = true
+			}
+		}
+	}
+	if len(codes) > 0 {
+		for word := range words(strings.ToLower(body)) {
+			if codes[word] {
 				return true
 			}
 		}
@@ -205,9 +274,18 @@ func (e *Exchange) quotesText(s string) bool {
 	return false
 }
 
+// shortestCode is the length of the shortest word with a digit that may be what is sent to prove who somebody is.
+const shortestCode = 4
+
+// words are the words and numbers of a text.
+func words(s string) iter.Seq[string] {
+	return strings.FieldsFuncSeq(s, func(r rune) bool { return !isWord(r) })
+}
+
+func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
 // holdsWords reports whether s holds the words and not just the same letters inside of others.
 func holdsWords(s, words string) bool {
-	isWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 	for from := 0; ; {
 		i := strings.Index(s[from:], words)
 		if i < 0 {

@@ -227,7 +227,19 @@ func TestQuotations(t *testing.T) {
 		"basic": "Authorization: Basic " + pair, "the first of the text": body[:12], "the last of the text": body[len(body)-12:],
 		"upper case": strings.ToUpper(body), "UTF-16": "Argument [hex-content] has an invalid value: [" + strings.ToUpper(units) + "]", "bytes": hex.EncodeToString([]byte(body)),
 	}
+	escaped := func(format string) string {
+		var b strings.Builder
+		for i := range len(body) {
+			fmt.Fprintf(&b, format, body[i])
+		}
+		return b.String()
+	}
+	hidden["octal"], hidden["Python"], hidden["a mail"], hidden["spaced bytes"] = escaped(`\%03o`), escaped(`\x%02x`), escaped(`=%02X`), escaped(`%02x `)
+	hidden["Perl"] = `Meet\x{20}me\x{20}at\x{20}8`
+	hidden["a part of the secret"], hidden["a part of the pair"] = "token "+secret[:len(secret)-1], base64.StdEncoding.EncodeToString([]byte("x:"+secret))
 	for name, value := range map[string]string{"secret": secret, "text": body} {
+		hidden[name+" in base64, behind one"] = base64.StdEncoding.EncodeToString([]byte("x" + value + "yz"))
+		hidden[name+" in base64, behind two"] = base64.StdEncoding.EncodeToString([]byte("xy" + value + "z"))
 		hidden[name] = value
 		hidden[name+" in a URL"] = "https://x/?a=" + url.QueryEscape(value)
 		hidden[name+" in a path"] = "https://x/" + url.PathEscape(value)
@@ -259,6 +271,39 @@ func TestQuotations(t *testing.T) {
 		}
 		if got := read(text, `{"message":"`+words+`"}`).Detail; got != want {
 			t.Errorf("%q in %q: %q, want %q", text, words, got, want)
+		}
+	}
+}
+
+// What is written in other letters is not shown in another encoding either, and a code that was sent is no error code.
+func TestQuotationsOfOtherTexts(t *testing.T) {
+	const rules = "reply json\naccepted status 200\nid id\ncode code\nmessage message"
+	a := define(t, "POST /\nform {\nt {sms.body}\n}", rules, nil)
+	misread := func(s string) string {
+		var b strings.Builder
+		for i := range len(s) {
+			b.WriteRune(rune(s[i]))
+		}
+		return b.String()
+	}
+	const cyrillic = "Привет, мир"
+	for text, replies := range map[string][]string{
+		cyrillic:                       {cyrillic, misread(cyrillic), strings.NewReplacer("\u0080", "\u20ac", "\u0082", "\u201a").Replace(misread(cyrillic))},
+		"Your code is 482913":          {"forbidden word: 482913", "482913 is forbidden"},
+		"Take G-48A1 to the gate":      {"blocked 48a1"},
+		"Call me on extension 11 soon": nil,
+	} {
+		x, err := a.Prepare(t.Context(), saying(text), noToken, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reply := range replies {
+			if r := x.Read(400, http.Header{}, []byte(`{"message":`+string(appendQuoted(reply))+`}`), true); !strings.HasPrefix(r.Detail, notShown) {
+				t.Errorf("%q is shown", r.Detail)
+			}
+		}
+		if r := x.Read(400, http.Header{}, []byte(`{"message":"error 21211: code 11"}`), true); r.Detail != "error 21211: code 11" {
+			t.Errorf("%q", r.Detail)
 		}
 	}
 }
