@@ -22,7 +22,7 @@ func (c Chain) Authenticate(ctx context.Context, credential Credential) (*User, 
 			return user, nil
 		case err == nil:
 			doubted, err = cmp.Or(doubted, user), &DeniedError{user.Name}
-		case !errors.Is(err, ErrDenied):
+		case !errors.Is(err, ErrDenied), errors.Is(err, ErrUnavailable):
 			return nil, errors.Join(err, denied)
 		}
 		if named := (*DeniedError)(nil); denied == nil || errors.As(err, &named) {

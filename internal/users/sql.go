@@ -48,7 +48,8 @@ type SQL struct {
 	holders   atomic.Int32
 	mu        sync.Mutex
 	statement *sql.Stmt
-	down      time.Time // until when the database is left alone
+	silent    bool      // the database gave no answer when it was asked last
+	down      time.Time // until when it is left alone
 }
 
 // Row is what a query says of a user.
@@ -101,10 +102,22 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if err != nil {
 		return nil, err
 	}
+	var user *User
 	if c.Proof != nil {
-		return entry.prove(c.Proof)
+		user, err = entry.prove(c.Proof)
+	} else {
+		user, err = c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret, digest{}) })
 	}
-	return c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret, digest{}) })
+	if errors.Is(err, ErrDenied) && s.isSilent() { // or else it tells who was here before
+		err = errors.Join(err, ErrUnavailable)
+	}
+	return user, err
+}
+
+func (s *SQL) isSilent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent
 }
 
 // Find implements Finder.
@@ -138,6 +151,11 @@ func (s *SQL) ask(name string) (*account, error) {
 		if entry, err = s.look(ctx, name); err != nil {
 			s.teller.tell(err, s.Report)
 		}
+		if !errors.Is(err, errSilent) {
+			s.mu.Lock()
+			s.silent = false
+			s.mu.Unlock()
+		}
 	}
 	now := time.Now()
 	switch {
@@ -151,7 +169,7 @@ func (s *SQL) ask(name string) (*account, error) {
 		return entry, ErrUnavailable
 	case !down:
 		s.mu.Lock()
-		s.down = now.Add(pause)
+		s.silent, s.down = true, now.Add(pause)
 		s.mu.Unlock()
 	}
 	if row, ok := s.found.Get(name); ok && now.Before(row.stale) {

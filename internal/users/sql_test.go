@@ -231,6 +231,15 @@ func TestSQLChanges(t *testing.T) {
 		t.Errorf("while it is left alone: %s after %s", got, time.Since(began))
 	}
 	wait("bcrypt", "new", "bcrypt") // stale
+	for _, secret := range []string{"wrong", "12345678"} {
+		for name, u := range map[string]Users{"alone": u, "in a chain": Chain{u, u}} {
+			_, err := u.Authenticate(t.Context(), Credential{User: "bcrypt", Secret: sms.Hide(secret)})
+			var denied *DeniedError
+			if !errors.Is(err, ErrUnavailable) || !errors.As(err, &denied) || denied.Name != "bcrypt" {
+				t.Errorf("%s, a wrong password while the database gives no answer: %v", name, err)
+			}
+		}
+	}
 	wait("plain", "12345678", "plain")
 }
 
