@@ -244,3 +244,25 @@ func TestForgotten(t *testing.T) {
 		}
 	}
 }
+
+// A definition has no secret of its own: what it needs is an option.
+func TestLiterals(t *testing.T) {
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := d.Literals(); len(found) > 0 {
+			t.Errorf("%s has %q", name, found)
+		}
+	}
+	d, err := Parse("own", "own", 1, "base_url http://x\noption key secret\ntoken {\nPOST /token\nform {\nclient_secret abc\ngrant_type client_credentials\n}\naccess a\n}\n"+
+		"send {\nPOST /\nbearer {token}\nheader X-Api-Key abc\nheader X-Kind sms\nquery {\ntoken abc\nkey {option.key}\n}\njson {\nauth {\npassword abc\nname johndow\n}\nto {sms.to}\ntext {sms.body}\n}\n}\n"+
+		"reply json\naccepted status 200\nid id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(d.Literals(), " "), "X-Api-Key token password client_secret"; got != want {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}

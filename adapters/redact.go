@@ -300,3 +300,40 @@ func holdsWords(s, words string) bool {
 		from = begin + 1
 	}
 }
+
+// Secretive finds the names of headers and parameters that hold a secret.
+var Secretive = regexp.MustCompile(`(?i)(auth|authorization|key|token|secret|pass|passwd|password|pwd)$`)
+
+// Literals are the headers and parameters of a definition that hold a secret by their names, and have it in the definition itself,
+// where everybody reads it who sees the configuration.
+func (d *Definition) Literals() (names []string) {
+	add := func(name string, t template) {
+		if text, fixed := t.fixed(); fixed && text != "" && Secretive.MatchString(name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	var walk func([]*field)
+	walk = func(fields []*field) {
+		for _, f := range fields {
+			for _, v := range f.values {
+				add(f.name, v.template)
+			}
+			walk(f.children)
+		}
+	}
+	outlines := make([]*outline, 0, len(d.variants)+1)
+	for _, v := range d.variants {
+		outlines = append(outlines, &v.outline)
+	}
+	if d.token != nil {
+		outlines = append(outlines, &d.token.outline)
+	}
+	for _, o := range outlines {
+		for _, h := range o.header {
+			add(h.name, h.value)
+		}
+		walk(o.query)
+		walk(o.fields)
+	}
+	return names
+}

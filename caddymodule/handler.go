@@ -455,6 +455,11 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	for name, d := range own {
+		for _, literal := range d.Literals() {
+			h.logger.Warn("a secret is written in a definition; give it an option with a value of {env.NAME}", zap.String("define", name), zap.String("name", literal))
+		}
+	}
 	repl := caddy.NewReplacer()
 	var names []string
 	var ways []routing.Way

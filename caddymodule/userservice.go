@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -77,6 +76,9 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 	if u.Scheme == "http" && !isLoopback(u) {
 		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
 	}
+	if u.RawQuery != "" && isLiteral(s.URL) {
+		log.Warn(literalSecret, zap.String("option", "users http"))
+	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
 		return errors.New("users http: times are not negative")
 	}
@@ -89,7 +91,7 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(resolved) {
 			return fmt.Errorf("users http: %q is no header, or its value cannot be one", name)
 		}
-		if isLiteral(value) && secretHeader.MatchString(name) {
+		if isLiteral(value) && adapters.Secretive.MatchString(name) {
 			log.Warn(literalSecret, zap.String("option", "header "+name))
 		}
 		header.Set(name, resolved)
@@ -110,9 +112,6 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 	s.service.Start()
 	return nil
 }
-
-// secretHeader finds headers that hold secrets.
-var secretHeader = regexp.MustCompile(`(?i)auth|key|token|secret|pass`)
 
 // isLoopback reports whether an address is one of this machine.
 func isLoopback(u *url.URL) bool {
