@@ -101,105 +101,25 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	all := h.directives()
 	var checks []check
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
-		switch word {
-		case "user", "users", "allow", "deny", "limit", "adapter", "define", "param", "sentence":
-		default:
-			if seen[word] {
-				return d.Errf("%s appears twice", word)
-			}
-			seen[word] = true
+		i := slices.IndexFunc(all, func(known directive) bool { return known.word == word })
+		switch {
+		case i < 0:
+			return unknownWord(d, all)
+		case seen[word] && !all[i].repeats:
+			return d.Errf("%s appears twice", word)
 		}
-		var err error
-		switch word {
-		case "user":
-			var later check
-			later, err = h.unmarshalUser(d)
-			checks = append(checks, later)
-		case "users":
-			err = h.unmarshalUsers(d)
-		case "adapter":
-			var later check
-			later, err = h.unmarshalAdapter(d)
-			checks = append(checks, later)
-		case "define":
-			err = h.unmarshalDefine(d)
-		case "default_region":
-			if err = one(d, &h.DefaultRegion); err == nil {
-				err = wrap(d, checkRegion(h.DefaultRegion))
-			}
-		case "lockout":
-			h.Lockout, err = unmarshalLockout(d)
-		case "limit":
-			err = h.unmarshalLimit(d)
-		case "stealth":
-			h.Stealth, err = true, none(d)
-		case "bursts":
-			var off string
-			if err = one(d, &off); err == nil && off != "off" {
-				err = d.Err("write: bursts off")
-			}
-			h.BurstsOff = true
-		case "authenticated":
-			h.Authenticated, err = true, none(d)
-		case "digest":
-			h.Digest, err = true, none(d)
-		case "realm":
-			if err = one(d, &h.Realm); err == nil {
-				_, err = digest.NewRealm(h.Realm)
-				err = wrap(d, err)
-			}
-		case "allow":
-			err = destinations(d, &h.Allow)
-		case "deny":
-			err = destinations(d, &h.Deny)
-		case "path":
-			at := *d // of this line
-			err = one(d, &h.Path)
-			checks = append(checks, func(map[string]*adapters.Definition) error { return wrap(&at, h.checkPath()) })
-		case "reply":
-			if err = one(d, &h.Reply); err == nil {
-				_, err = parseForm(h.Reply)
-				err = wrap(d, err)
-			}
-		case "timeout":
-			err = duration(d, &h.Timeout)
-		case "attempt_timeout":
-			err = duration(d, &h.AttemptTimeout)
-		case "duplicate_window":
-			h.DuplicateWindow = new(caddy.Duration)
-			if off := *d; off.NextArg() && off.Val() == "0" {
-				err = one(d, new(string))
-			} else if err = duration(d, h.DuplicateWindow); err == nil {
-				err = wrap(d, h.checkWindow())
-			}
-		case "transport":
-			err = h.unmarshalTransport(d)
-		case "param":
-			err = h.unmarshalParam(d)
-		case "max_size":
-			h.MaxSize, err = positive(d, "a number of bytes, such as 262144")
-		case "max_parts":
-			var n int64
-			n, err = positive(d, "a number of messages, such as 10")
-			h.MaxParts = int(n)
-		case "legacy":
-			h.Legacy, err = true, none(d)
-		case "access_log":
-			h.AccessLog, err = true, none(d)
-		case "sentence":
-			err = h.unmarshalSentence(d)
-		default:
-			if word == "journal" || word == "keep" {
-				return d.Errf("%s belongs into the global options: { acrobits_sms { %[1]s … } }", word)
-			}
-			err = d.Errf("unknown word %q%s (there are %s)", word, adapters.Meant(word, words), strings.Join(words, ", "))
-		}
+		seen[word] = true
+		later, err := all[i].read(d)
 		if err != nil {
 			return err
+		}
+		if later != nil {
+			checks = append(checks, later)
 		}
 	}
 	own, err := parseDefinitions(h.Definitions)
@@ -217,12 +137,70 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // check is made when the whole block is known, because what it asks may stand anywhere in it.
 type check func(own map[string]*adapters.Definition) error
 
-// wrap names the line of what is wrong, if something is.
-func wrap(at *caddyfile.Dispenser, err error) error {
-	if err == nil {
-		return nil
+// directive is a word of the block, and what reads its line.
+type directive struct {
+	word    string
+	repeats bool
+	read    reader
+}
+
+const (
+	once  = false
+	often = true
+)
+
+// directives are the words of the block.
+func (h *Handler) directives() []directive {
+	return []directive{
+		{"user", often, h.unmarshalUser},
+		{"users", often, plain(h.unmarshalUsers)},
+		{"default_region", once, checked(&h.DefaultRegion, func() error { return checkRegion(h.DefaultRegion) })},
+		{"allow", often, destinations(&h.Allow)},
+		{"deny", often, destinations(&h.Deny)},
+		{"limit", often, plain(h.unmarshalLimit)},
+		{"lockout", once, plain(h.unmarshalLockout)},
+		{"bursts", once, plain(h.unmarshalBursts)},
+		{"authenticated", once, alone(&h.Authenticated)},
+		{"digest", once, alone(&h.Digest)},
+		{"realm", once, checked(&h.Realm, h.checkRealm)},
+		{"stealth", once, alone(&h.Stealth)},
+		{"adapter", often, h.unmarshalAdapter},
+		{"define", often, plain(h.unmarshalDefine)},
+		{"timeout", once, duration(&h.Timeout)},
+		{"attempt_timeout", once, duration(&h.AttemptTimeout)},
+		{"max_parts", once, positive(&h.MaxParts, "a number of messages, such as 10")},
+		{"duplicate_window", once, plain(h.unmarshalWindow)},
+		{"transport", once, plain(h.unmarshalTransport)},
+		{"param", often, plain(h.unmarshalParam)},
+		{"path", once, h.unmarshalPath},
+		{"max_size", once, positive(&h.MaxSize, "a number of bytes, such as 262144")},
+		{"reply", once, checked(&h.Reply, h.checkReply)},
+		{"legacy", once, alone(&h.Legacy)},
+		{"sentence", often, plain(h.unmarshalSentence)},
+		{"access_log", once, alone(&h.AccessLog)},
 	}
-	return at.WrapErr(err)
+}
+
+func unknownWord(d *caddyfile.Dispenser, all []directive) error {
+	word := d.Val()
+	if word == "journal" || word == "keep" {
+		return d.Errf("%s belongs into the global options: { acrobits_sms { %[1]s … } }", word)
+	}
+	words := make([]string, 0, len(all))
+	for _, known := range all {
+		words = append(words, known.word)
+	}
+	return d.Errf("unknown word %q%s (there are %s)", word, adapters.Meant(word, words), strings.Join(words, ", "))
+}
+
+func (h *Handler) checkRealm() error {
+	_, err := digest.NewRealm(h.Realm)
+	return err
+}
+
+func (h *Handler) checkReply() error {
+	_, err := parseForm(h.Reply)
+	return err
 }
 
 func (h *Handler) checkPath() error {
@@ -233,72 +211,47 @@ func (h *Handler) checkPath() error {
 	return err
 }
 
-var words = []string{
-	"user", "users", "default_region", "allow", "deny", "limit", "lockout", "bursts", "authenticated", "digest", "realm", "stealth", "adapter", "define", "timeout", "attempt_timeout", "max_parts", "duplicate_window", "transport", "param", "path",
-	"max_size", "reply", "legacy", "sentence", "access_log",
+// unmarshalPath reads the path. The check it returns is for when all names of parameters are known.
+func (h *Handler) unmarshalPath(d *caddyfile.Dispenser) (check, error) {
+	at := *d // of this line
+	return func(map[string]*adapters.Definition) error { return wrap(&at, h.checkPath()) }, oneArg(d, &h.Path)
 }
 
-// one reads exactly one argument.
-func one(d *caddyfile.Dispenser, into *string) error {
-	word := d.Val()
-	switch args := d.RemainingArgs(); len(args) {
-	case 0:
-		return d.Errf("%s takes exactly one value, and there is none; {$NAME} is none if that variable is not set when this file is read", word)
-	case 1:
-		*into = args[0]
-		return nil
-	}
-	return d.Errf("%s takes exactly one value", word)
-}
-
-// positive reads exactly one whole number of at least 1.
-func positive(d *caddyfile.Dispenser, what string) (int64, error) {
-	word := d.Val()
-	var text string
-	if err := one(d, &text); err != nil {
-		return 0, err
-	}
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 1 {
-		return 0, d.Errf("%s takes %s", word, what)
-	}
-	return n, nil
-}
-
-func none(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return nil
-}
-
-func duration(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	word := d.Val()
-	var text string
-	if err := one(d, &text); err != nil {
+func (h *Handler) unmarshalBursts(d *caddyfile.Dispenser) error {
+	h.BurstsOff = true
+	var off string
+	if err := oneArg(d, &off); err != nil || off == "off" {
 		return err
 	}
-	parsed, err := caddy.ParseDuration(text)
-	if err != nil || parsed <= 0 {
-		return d.Errf("%s takes a duration, such as 10s", word)
-	}
-	*into = caddy.Duration(parsed)
-	return nil
+	return d.Err("write: bursts off")
 }
 
-func unmarshalLockout(d *caddyfile.Dispenser) (*Lockout, error) {
+func (h *Handler) unmarshalWindow(d *caddyfile.Dispenser) error {
+	h.DuplicateWindow = new(caddy.Duration)
+	if off := *d; off.NextArg() && off.Val() == "0" {
+		return oneArg(d, new(string))
+	}
+	if err := durationArg(d, h.DuplicateWindow); err != nil {
+		return err
+	}
+	return wrap(d, h.checkWindow())
+}
+
+func (h *Handler) unmarshalLockout(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) == 1 && args[0] == "off" {
-		return &Lockout{Off: true}, nil
+		h.Lockout = &Lockout{Off: true}
+		return nil
 	}
 	if len(args) == 2 {
 		count, err := strconv.Atoi(args[0])
 		window, windowErr := caddy.ParseDuration(args[1])
 		if err == nil && windowErr == nil && count > 0 && window > 0 {
-			return &Lockout{Count: count, Window: caddy.Duration(window)}, nil
+			h.Lockout = &Lockout{Count: count, Window: caddy.Duration(window)}
+			return nil
 		}
 	}
-	return nil, d.Err("write: lockout off, or: lockout COUNT WINDOW, such as lockout 10 5m")
+	return d.Err("write: lockout off, or: lockout COUNT WINDOW, such as lockout 10 5m")
 }
 
 // unmarshalLimit reads a limit line.
@@ -318,17 +271,6 @@ func (h *Handler) unmarshalLimit(d *caddyfile.Dispenser) error {
 
 var userWords = []string{"password", "token", "from", "group", "region", "limit", "allow", "deny"}
 
-// destinations reads a list of destinations.
-func destinations(d *caddyfile.Dispenser, into *[]string) error {
-	word, list := d.Val(), d.RemainingArgs()
-	if len(list) == 0 {
-		return d.Errf("%s takes destinations, such as US +4420 short_codes", word)
-	}
-	_, err := destination.Parse(list, nil)
-	*into = append(*into, list...)
-	return wrap(d, err)
-}
-
 // unmarshalUser reads a user block. The check it returns reads the numbers, when the region is known.
 func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 	u, at := new(User), *d
@@ -343,7 +285,7 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 		switch word := d.Val(); word {
 		case "password", "token":
 			var secret string
-			if err := one(d, &secret); err != nil {
+			if err := oneArg(d, &secret); err != nil {
 				return nil, err
 			}
 			if word == "password" {
@@ -367,7 +309,7 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 			}
 			u.Groups = append(u.Groups, groups...)
 		case "region":
-			if err := one(d, &u.Region); err != nil {
+			if err := oneArg(d, &u.Region); err != nil {
 				return nil, err
 			}
 		case "limit":
@@ -376,11 +318,11 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) (check, error) {
 				return nil, d.WrapErr(err)
 			}
 		case "allow":
-			if err := destinations(d, &u.Allow); err != nil {
+			if err := destinationArgs(d, &u.Allow); err != nil {
 				return nil, err
 			}
 		case "deny":
-			if err := destinations(d, &u.Deny); err != nil {
+			if err := destinationArgs(d, &u.Deny); err != nil {
 				return nil, err
 			}
 		default:
@@ -439,20 +381,18 @@ func (h *Handler) unmarshalAdapter(d *caddyfile.Dispenser) (check, error) {
 			routes = append(routes, h.unmarshalRouting(d, a))
 			continue
 		case "weight":
-			n, err := positive(d, "a whole number, such as 3")
-			if err != nil {
+			twice = a.Weight != 0
+			if err := positiveArg(d, &a.Weight, "a whole number, such as 3"); err != nil {
 				return nil, err
 			}
-			a.Weight, twice = int(n), a.Weight != 0
 		case "concurrency":
-			n, err := positive(d, "a whole number, such as 20")
-			if err != nil {
+			twice = a.Concurrency != 0
+			if err := positiveArg(d, &a.Concurrency, "a whole number, such as 20"); err != nil {
 				return nil, err
 			}
-			a.Concurrency, twice = int(n), a.Concurrency != 0
 		case "rate":
 			var text string
-			if err := one(d, &text); err != nil {
+			if err := oneArg(d, &text); err != nil {
 				return nil, err
 			}
 			rate, err := strconv.ParseFloat(text, 64)

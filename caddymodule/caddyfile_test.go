@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,10 +87,22 @@ func TestGrammar(t *testing.T) {
 	_, rest, _ := strings.Cut(string(source), "Syntax:\n//\n")
 	comment, _, _ := strings.Cut(rest, "//\n// user, ")
 	grammar := strings.TrimSpace(regexp.MustCompile(`(?m)^//\t?`).ReplaceAllString(comment, ""))
-	for _, word := range words {
-		if !regexp.MustCompile(`(?m)^\t` + word + `\b`).MatchString(grammar) {
-			t.Errorf("the grammar lacks %s", word)
+	_, rest, _ = strings.Cut(string(source), "//\n// user, ")
+	repeated, _, _ := strings.Cut(strings.ReplaceAll("user, "+rest, "\n// ", " "), " can be repeated")
+	var often []string
+	for _, d := range new(Handler).directives() {
+		if !regexp.MustCompile(`(?m)^\t` + d.word + `\b`).MatchString(grammar) {
+			t.Errorf("the grammar lacks %s", d.word)
 		}
+		if d.repeats {
+			often = append(often, d.word)
+		}
+	}
+	slices.Sort(often)
+	said := strings.Split(strings.ReplaceAll(repeated, " and ", ", "), ", ")
+	slices.Sort(said)
+	if !slices.Equal(often, said) {
+		t.Errorf("%q can be repeated, and the comment says %q", often, said)
 	}
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

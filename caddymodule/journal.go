@@ -47,7 +47,7 @@ func (MemoryJournal) CaddyModule() caddy.ModuleInfo {
 //	journal memory
 func (*MemoryJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next()
-	return none(d)
+	return noArgs(d)
 }
 
 func (*MemoryJournal) kind() string                 { return inMemory }
@@ -82,7 +82,7 @@ func (j *SQLiteJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 			}
 		}
 	}
-	return none(d)
+	return noArgs(d)
 }
 
 // Provision finds the path, whose folder has to be there.

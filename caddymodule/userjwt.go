@@ -180,7 +180,7 @@ func (t *UserJWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case *field != "":
 			return d.Errf("%s appears twice", word)
 		}
-		if err := one(d, field); err != nil {
+		if err := oneArg(d, field); err != nil {
 			return err
 		}
 	}

@@ -166,11 +166,11 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			s.Headers[name] = value
 		case "timeout":
-			err = duration(d, &s.Timeout)
+			err = durationArg(d, &s.Timeout)
 		case "cache":
-			err = duration(d, &s.Cache)
+			err = durationArg(d, &s.Cache)
 		case "stale":
-			err = duration(d, &s.Stale)
+			err = durationArg(d, &s.Stale)
 		default:
 			err = d.Errf("users http has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
 		}

@@ -146,15 +146,15 @@ func (s *UserSQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch word := d.Val(); word {
 		case "query":
-			err = one(d, &s.Query)
+			err = oneArg(d, &s.Query)
 		case "realm":
-			err = one(d, &s.Realm)
+			err = oneArg(d, &s.Realm)
 		case "timeout":
-			err = duration(d, &s.Timeout)
+			err = durationArg(d, &s.Timeout)
 		case "cache":
-			err = duration(d, &s.Cache)
+			err = durationArg(d, &s.Cache)
 		case "stale":
-			err = duration(d, &s.Stale)
+			err = durationArg(d, &s.Stale)
 		default:
 			err = d.Errf("users sql has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
 		}
