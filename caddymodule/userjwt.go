@@ -91,7 +91,8 @@ func (t *UserJWT) Provision(ctx caddy.Context) error {
 			log.Warn("a token is signed right and denied all the same", zap.String("user", user), zap.String("why", why))
 		},
 	}
-	return t.tokens.Start()
+	t.tokens.Start()
+	return nil
 }
 
 // openKeys reads the file of keys, or makes ready to fetch them.

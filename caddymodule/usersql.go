@@ -93,7 +93,8 @@ func (s *UserSQL) Provision(ctx caddy.Context) error {
 			log.Error("the database of users gives no answer", zap.String("driver", kind.Name), zap.Error(err))
 		},
 	}
-	return s.users.Start()
+	s.users.Start()
+	return nil
 }
 
 // parse reads the driver and the query.

@@ -2,11 +2,8 @@ package users
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha1"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"runtime"
@@ -14,13 +11,14 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // checker compares secrets with what is known of them, after the same work for every name.
 type checker struct {
-	digester
+	key      keyed.Key
 	decoy    atomic.Pointer[[]hash] // the hashes of the costliest account, tried where a name has none or cheaper ones of its own
 	guess    []hash                 // its stand-in until an account with hashes was seen
 	verified *recent.Table[digest, *User]
@@ -29,10 +27,8 @@ type checker struct {
 // slots are taken by those who compute slow hashes, of all users together: one processor is left for everybody else.
 var slots = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 
-func (k *checker) start() error {
-	k.verified = recent.NewTable[digest, *User](4096)
-	_, err := rand.Read(k.digester[:])
-	return err
+func (k *checker) start() {
+	k.key, k.verified = keyed.NewKey(), recent.NewTable[digest, *User](4096)
 }
 
 // costliest are the hashes of the costliest account so far.
@@ -90,7 +86,7 @@ func (k *checker) entry(a Account) (*account, error) {
 		case hashed:
 			entry.hashed = append(entry.hashed, h)
 		default:
-			entry.plain = append(entry.plain, k.of(aSecret, "", p), k.of(aSecret, "", sha1Of(p)))
+			entry.plain = append(entry.plain, k.key.Digest(aSecret, "", p), k.key.Digest(aSecret, "", sha1Of(p)))
 			entry.known = append(entry.known, sms.Hide(p))
 		}
 	}
@@ -137,17 +133,17 @@ func (k *checker) check(ctx context.Context, c *Credential, entry *account, name
 	var login digest
 	doubted, decoy := c.doubts(entry.user), k.costliest()
 	if entry.remembered() {
-		login = k.of(aLogin, name, secret)
+		login = k.key.Digest(aLogin, name, secret)
 		if user, ok := k.verified.Get(login); ok && user == entry.user && !doubted {
 			return user, nil
 		}
 	}
 	if alone == (digest{}) {
-		alone = k.of(aSecret, "", secret)
+		alone = k.key.Digest(aSecret, "", secret)
 	}
 	right := entry.holds(alone)
 	if right == 0 {
-		right = entry.holds(k.of(aSecret, "", sha1Of(secret)))
+		right = entry.holds(k.key.Digest(aSecret, "", sha1Of(secret)))
 	}
 	for _, h := range entry.ha1 {
 		right |= h.holds(name, secret)
@@ -188,35 +184,15 @@ func (k *checker) check(ctx context.Context, c *Credential, entry *account, name
 	return nil, entry.denied()
 }
 
-type digest [sha256.Size]byte
+// digest is of a secret, and what kind of secret that is.
+type digest = keyed.Digest
 
-// digester is a key of this process, so that digests are worth nothing elsewhere.
-type digester [32]byte
-
-// of is the HMAC (https://www.rfc-editor.org/rfc/rfc2104) of what kind of secret it is, a name and the secret, with their
-// lengths, so that no two of them look alike. crypto/hmac makes the same, but allocates for each.
-func (d *digester) of(kind kind, name, secret string) digest {
-	var buf [384]byte
-	inner, outer := buf[:sha256.BlockSize], [sha256.BlockSize + sha256.Size]byte{}
-	for i := range sha256.BlockSize {
-		inner[i], outer[i] = 0x36, 0x5c
-	}
-	subtle.XORBytes(inner, inner, d[:])
-	subtle.XORBytes(outer[:], outer[:], d[:])
-	inner = binary.LittleEndian.AppendUint64(append(inner, byte(kind)), uint64(len(name)))
-	sum := sha256.Sum256(append(append(inner, name...), secret...))
-	copy(outer[sha256.BlockSize:], sum[:])
-	return sha256.Sum256(outer[:])
-}
-
-// kind tells what a digest is of.
-type kind byte
-
+// The kinds of secrets that digests are of.
 const (
-	aSecret   kind = iota // alone: a plain password or a token
-	aLogin                // a name and a password that was found to be right
-	aQuestion             // what a service is asked
-	aToken                // a JSON Web Token
+	aSecret   = "secret"   // alone: a plain password or a token
+	aLogin    = "login"    // a name and a password that was found to be right
+	aQuestion = "question" // what a service is asked
+	aToken    = "token"    // a JSON Web Token
 )
 
 // sha1Of is what the app sends for %sha1(%account[password]%)%.

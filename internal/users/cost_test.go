@@ -3,9 +3,6 @@
 package users
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"testing"
 	"time"
 
@@ -72,25 +69,4 @@ func timeOf(f func()) time.Duration {
 		f()
 	}
 	return time.Since(began)
-}
-
-// A digest is what crypto/hmac makes, and different for every kind, name and secret.
-func TestDigest(t *testing.T) {
-	d := digester{1, 2, 3}
-	h := hmac.New(sha256.New, d[:])
-	h.Write(binary.LittleEndian.AppendUint64([]byte{byte(aLogin)}, 3))
-	h.Write([]byte("annsecret"))
-	if got := d.of(aLogin, "ann", "secret"); string(got[:]) != string(h.Sum(nil)) {
-		t.Error("it is no HMAC")
-	}
-	seen := make(map[digest]bool)
-	for _, k := range []kind{aSecret, aLogin, aQuestion} {
-		for _, c := range [][2]string{{"ann", "secret"}, {"anns", "ecret"}, {"", "annsecret"}, {"annsecret", ""}} {
-			if sum := d.of(k, c[0], c[1]); seen[sum] {
-				t.Errorf("%d %q looks like another", k, c)
-			} else {
-				seen[sum] = true
-			}
-		}
-	}
 }

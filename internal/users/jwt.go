@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -45,7 +45,7 @@ type JWT struct {
 	// Report is told why a token is denied whose signature is right. It quotes nothing of the token but the user's name.
 	Report func(user, why string)
 
-	digests  digester
+	digests  keyed.Key
 	admitted *recent.Table[digest, jwtAdmission]
 }
 
@@ -58,10 +58,9 @@ type jwtAdmission struct {
 var _ Users = (*JWT)(nil)
 
 // Start makes it ready.
-func (j *JWT) Start() error {
+func (j *JWT) Start() {
 	j.admitted = recent.NewTable[digest, jwtAdmission](mostAnswers)
-	_, err := rand.Read(j.digests[:])
-	return err
+	j.digests = keyed.NewKey()
 }
 
 // Unprovable implements Provable: a token is no password.
@@ -84,7 +83,7 @@ func (j *JWT) Authenticate(ctx context.Context, c Credential) (*User, error) {
 }
 
 func (j *JWT) userOf(ctx context.Context, token string, now time.Time) (*User, error) {
-	id := j.digests.of(aToken, "", token)
+	id := j.digests.Digest(aToken, "", token)
 	var keys *KeySet
 	if j.Secret.Empty() {
 		var err error

@@ -39,9 +39,7 @@ var _ Users = (*List)(nil)
 // NewList makes a list. Names and tokens have to be unique, and every account needs a password or a token.
 func NewList(accounts []Account) (*List, error) {
 	l := &List{accounts: make(map[string]*account), tokens: make(map[digest]*User)}
-	if err := l.start(); err != nil {
-		return nil, err
-	}
+	l.start()
 	for _, a := range accounts {
 		if _, twice := l.accounts[foldDomain(a.Name)]; twice {
 			return nil, fmt.Errorf("user %s is there twice", a.Name)
@@ -55,7 +53,7 @@ func NewList(accounts []Account) (*List, error) {
 		}
 		l.accounts[foldDomain(a.Name)] = entry
 		for _, t := range a.Tokens {
-			d := l.of(aSecret, "", t)
+			d := l.key.Digest(aSecret, "", t)
 			if _, twice := l.tokens[d]; twice || t == "" || len(t) > maxSecret {
 				return nil, fmt.Errorf("a token of user %s is empty, too long, or another user's too", a.Name)
 			}
@@ -124,7 +122,7 @@ func (l *List) find(name string) (entry *account, known bool) {
 func (l *List) try(ctx context.Context, c *Credential, secret string) (*User, error) {
 	name := c.User
 	if name == "" {
-		if user := l.tokens[l.of(aSecret, "", secret)]; user != nil {
+		if user := l.tokens[l.key.Digest(aSecret, "", secret)]; user != nil {
 			return user, nil
 		}
 		return nil, ErrDenied
@@ -133,7 +131,7 @@ func (l *List) try(ctx context.Context, c *Credential, secret string) (*User, er
 	var alone digest
 	if len(l.tokens) > 0 {
 		// A token needs no name. Beside one there may be the user's own, or a caller ID that templates call from.
-		alone = l.of(aSecret, "", secret)
+		alone = l.key.Digest(aSecret, "", secret)
 		owner := l.tokens[alone]
 		if owner != nil && (owner == entry.user || !known && strings.ContainsAny(name[:1], "+0123456789")) {
 			return owner, nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
 )
 
@@ -61,7 +61,7 @@ type Service struct {
 
 // Answers are what a service said. They are safe for concurrent use.
 type Answers struct {
-	digests  digester
+	digests  keyed.Key
 	admitted *recent.Table[digest, *admission]
 	denied   *recent.Table[digest, denial]
 	down     atomic.Pointer[time.Time] // until when the service is left alone
@@ -70,7 +70,7 @@ type Answers struct {
 // NewAnswers remembers nothing yet.
 func NewAnswers() *Answers {
 	a := &Answers{admitted: recent.NewTable[digest, *admission](mostAnswers), denied: recent.NewTable[digest, denial](mostAnswers)}
-	_, _ = rand.Read(a.digests[:]) // which never fails
+	a.digests = keyed.NewKey()
 	return a
 }
 
@@ -151,7 +151,7 @@ func (s *Service) Unprovable() int { return -1 }
 // try answers from memory, or asks. All who ask the same at once share one answer. One that is doubted counts no longer than a
 // denial.
 func (s *Service) try(c *Credential, name, secret string) (*User, error) {
-	key, now := s.Answers.digests.of(aQuestion, name, secret), time.Now()
+	key, now := s.Answers.digests.Digest(aQuestion, name, secret), time.Now()
 	if user := s.remembered(key, now.Add(-s.Keep)); user != nil && (!c.doubts(user) || s.remembered(key, now.Add(-keepDenied)) != nil) {
 		return user, nil
 	}

@@ -71,11 +71,11 @@ const usual = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
 
 // Start makes it ready, and opens no connection. What the hashes of the database cost is learned from those that come. It has one
 // holder.
-func (s *SQL) Start() error {
+func (s *SQL) Start() {
 	s.Hold()
 	s.guess = []hash{bcryptHash(usual)}
 	s.found = recent.NewTable[string, foundRow](mostAnswers)
-	return s.start()
+	s.start()
 }
 
 // Unprovable implements Provable: what stands in the database is not known before somebody comes.
