@@ -347,7 +347,7 @@ func (h *Handler) checkDigest() error {
 const unevenHashes = "the password hashes differ in number or cost, so that it can be measured which names exist"
 
 // ownUsers are those of the configuration itself.
-func (h *Handler) ownUsers(read func(*User) (users.Account, []string, error)) (*users.List, error) {
+func (h *Handler) ownUsers(read readUser) (*users.List, error) {
 	repl := caddy.NewReplacer()
 	var accounts []users.Account
 	for _, u := range h.Users {

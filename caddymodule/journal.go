@@ -20,6 +20,7 @@ func init() {
 }
 
 // journals is a module that says where messages are kept.
+// Guests in the namespace acrobits_sms.journals can only be of this package.
 type journals interface {
 	// kind is the name of what it is kept in.
 	kind() string

@@ -199,7 +199,7 @@ func (t *UserJWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return wrap(&at, err)
 }
 
-func (t *UserJWT) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
+func (t *UserJWT) open(read readUser) (users.Users, error) {
 	t.tokens.Read = func(a users.Answer) (*users.User, error) {
 		account, _, err := read(userOf(a))
 		return &account.User, discreet(err)

@@ -181,7 +181,7 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (s *UserService) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
+func (s *UserService) open(read readUser) (users.Users, error) {
 	s.service.Read = func(a users.Answer) (*users.User, error) {
 		account, _, err := read(userOf(a))
 		return &account.User, discreet(err)

@@ -167,7 +167,7 @@ func (s *UserSQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return wrap(&at, err)
 }
 
-func (s *UserSQL) open(read func(*User) (users.Account, []string, error)) (users.Users, error) {
+func (s *UserSQL) open(read readUser) (users.Users, error) {
 	s.users.Read = func(row users.Row) (users.Account, error) {
 		u := userOf(row.Answer)
 		u.Passwords = row.Passwords
