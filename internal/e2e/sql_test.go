@@ -232,7 +232,11 @@ func mariadb(t *testing.T, options ...string) (*dbServer, string) {
 	}}
 	s.start()
 	t.Cleanup(s.stop)
-	execute(t, "mysql", "root@unix("+filepath.Join(dir, "s")+")/", "CREATE DATABASE sms;\nCREATE USER 'sms'@'127.0.0.1' IDENTIFIED BY 'canary-database';\nGRANT ALL ON sms.* TO 'sms'@'127.0.0.1';")
+	root := "root@unix(" + filepath.Join(dir, "s") + ")/"
+	if db := open(t, "mysql", root); !eventually(func() bool { return db.Ping() == nil }) {
+		t.Fatal("MariaDB does not start")
+	}
+	execute(t, "mysql", root, "CREATE DATABASE sms;\nCREATE USER 'sms'@'127.0.0.1' IDENTIFIED BY 'canary-database';\nGRANT ALL ON sms.* TO 'sms'@'127.0.0.1';")
 	return s, "sms:canary-database@tcp(127.0.0.1:" + port + ")/sms?multiStatements=true&interpolateParams=true"
 }
 
