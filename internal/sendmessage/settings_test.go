@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of parameters into the README")
+var update = flag.Bool("update", false, "write the table of parameters into its page")
 
-// TestReadme keeps the table of parameters in the README true.
-func TestReadme(t *testing.T) {
+// TestParameterTable keeps the table of parameters true.
+func TestParameterTable(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| Parameter | Known names; case, `_` and `-` make no difference |\n|---|---|\n")
 	for r, list := range aliases {
@@ -21,7 +21,7 @@ func TestReadme(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %s | `%s` |\n", name, strings.Join(list, "` `"))
 	}
-	data, err := os.ReadFile("../../README.md")
+	data, err := os.ReadFile("../../caddymodule/settings.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,12 +29,12 @@ func TestReadme(t *testing.T) {
 	old, after, found := strings.Cut(rest, "<!-- /params -->")
 	switch {
 	case !found:
-		t.Fatal("the README has no place for the parameters")
+		t.Fatal("the page has no place for the parameters")
 	case *update:
-		if err := os.WriteFile("../../README.md", []byte(before+"<!-- params -->\n"+table.String()+"<!-- /params -->"+after), 0o644); err != nil {
+		if err := os.WriteFile("../../caddymodule/settings.md", []byte(before+"<!-- params -->\n"+table.String()+"<!-- /params -->"+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	case old != table.String():
-		t.Error("the table of parameters in the README is stale, run: go test ./internal/sendmessage -run Readme -update")
+		t.Error("the table of parameters is stale, run: go test ./internal/sendmessage -run ParameterTable -update")
 	}
 }
