@@ -3,7 +3,6 @@ package adapters
 import (
 	"encoding/json"
 	"html"
-	"iter"
 	"regexp"
 	"slices"
 	"strconv"
@@ -78,7 +77,7 @@ func (e *Exchange) speakable(s string, most int) string {
 	if len(e.adapter.open) > 0 {
 		s = strings.NewReplacer(e.adapter.open...).Replace(s)
 	}
-	masked := []rune(maskNumbers(oneLine(s)))
+	masked := []rune(maskNumbers(e.maskCodes(oneLine(s))))
 	if len(masked) > most {
 		masked = append(masked[:most], '…')
 	}
@@ -180,7 +179,15 @@ func views(s string) []string {
 // dense is a view without what stands between bytes in hexadecimal digits.
 func dense(s string) string { return strings.ToLower(between.Replace(s)) }
 
-var between = strings.NewReplacer(" ", "", ":", "", "-", "", ",", "", "0x", "", `\x`, "", "-", "+", "_", "/")
+var between = strings.NewReplacer(" ", "", ":", "", "-", "", ",", "", "0x", "", `\x`, "")
+
+// standard is a view of what may be base64 in the alphabet of URLs. https://www.rfc-editor.org/rfc/rfc4648#section-5
+func standard(s string) string {
+	return strings.ToLower(strings.NewReplacer("-", "+", "_", "/").Replace(s))
+}
+
+// allViews are the views, and those of encodings.
+func allViews(s string) []string { return append(views(s), dense(s), standard(s)) }
 
 // jsonEscape finds the escapes of a JSON string, also in a text that is none as a whole.
 var jsonEscape = regexp.MustCompile(`(\\u[0-9A-Fa-f]{4})+|\\.`)
@@ -224,7 +231,7 @@ func unescape(escape *regexp.Regexp, s string, by func(n rune) string) string {
 // quotesPart reports whether s holds any window of a secret, or of the token, in any form.
 func (e *Exchange) quotesPart(s string) bool {
 	own, token := e.adapter.parts(), piecesOf([]sms.Hidden{e.token})
-	return slices.ContainsFunc(append(views(s), dense(s)), func(view string) bool { return holdsWindow(view, own) || holdsWindow(view, token) })
+	return slices.ContainsFunc(allViews(s), func(view string) bool { return holdsWindow(view, own) || holdsWindow(view, token) })
 }
 
 // piecesOf are all windows of secrets in all forms.
@@ -241,34 +248,18 @@ func piecesOf(secrets []sms.Hidden) map[string]bool {
 	return windows(forms)
 }
 
-// quotesText reports whether s holds any window of the message's text, in any form, all of a shorter one as words, or one of its
-// numbers and codes.
+// quotesText reports whether s holds any window of the message's text, in any form, or all of a shorter one as words.
 func (e *Exchange) quotesText(s string) bool {
 	body := e.message.Body.Reveal()
 	if body == "" {
 		return false
 	}
 	all := views(s)
-	among := windows(append(all, dense(s)))
+	among := windows(allViews(s))
 	for _, form := range text.Echoes(body) {
 		form = strings.ToLower(form)
 		if len(form) < window && form != "" && slices.ContainsFunc(all, func(view string) bool { return holdsWords(view, form) }) || holdsWindow(form, among) {
 			return true
-		}
-	}
-	codes := make(map[string]bool)
-	for _, view := range all {
-		for word := range words(view) {
-			if len(word) >= shortestCode && strings.ContainsFunc(word, unicode.IsDigit) {
-				codes[word] = true
-			}
-		}
-	}
-	if len(codes) > 0 {
-		for word := range words(strings.ToLower(body)) {
-			if codes[word] {
-				return true
-			}
 		}
 	}
 	return false
@@ -277,10 +268,29 @@ func (e *Exchange) quotesText(s string) bool {
 // shortestCode is the length of the shortest word with a digit that may be what is sent to prove who somebody is.
 const shortestCode = 4
 
-// words are the words and numbers of a text.
-func words(s string) iter.Seq[string] {
-	return strings.FieldsFuncSeq(s, func(r rune) bool { return !isWord(r) })
+// maskCodes hides words with a digit that stand in the message too.
+func (e *Exchange) maskCodes(s string) string {
+	isCode := func(word string) bool {
+		return utf8.RuneCountInString(word) >= shortestCode && strings.ContainsFunc(word, unicode.IsDigit)
+	}
+	sent := make(map[string]bool)
+	for word := range strings.FieldsFuncSeq(strings.ToLower(e.message.Body.Reveal()), func(r rune) bool { return !isWord(r) }) {
+		if isCode(word) {
+			sent[word] = true
+		}
+	}
+	if len(sent) == 0 {
+		return s
+	}
+	return aWord.ReplaceAllStringFunc(s, func(word string) string {
+		if isCode(word) && sent[strings.ToLower(word)] {
+			return strings.Repeat("•", utf8.RuneCountInString(word))
+		}
+		return word
+	})
 }
+
+var aWord = regexp.MustCompile(`[\pL\p{Nd}]+`)
 
 func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
@@ -302,7 +312,7 @@ func holdsWords(s, words string) bool {
 }
 
 // Secretive finds the names of headers and parameters that hold a secret.
-var Secretive = regexp.MustCompile(`(?i)(auth|authorization|key|token|secret|pass|passwd|password|pwd)$`)
+var Secretive = regexp.MustCompile(`(?i)(^|[-_.])(auth|pass)([-_.]|$)|(key|token|secret|passwd|password|passcode|passphrase|pwd|authorization)([-_.]|$)`)
 
 // Literals are the headers and parameters of a definition that hold a secret by their names, and have it in the definition itself,
 // where everybody reads it who sees the configuration.

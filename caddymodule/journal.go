@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -124,7 +125,7 @@ func (j *SQLiteJournal) open() (journal.Store, error) {
 // isExposed reports whether others than its owner may read or write a file.
 func isExposed(path string) bool {
 	file, err := os.Stat(path)
-	return err == nil && file.Mode().Perm()&0o077 != 0
+	return err == nil && runtime.GOOS != "windows" && file.Mode().Perm()&0o077 != 0
 }
 
 // PostgresJournal keeps messages in a PostgreSQL database. Several Caddys that send through one account can share it: they send no

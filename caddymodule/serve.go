@@ -313,7 +313,7 @@ func refused(err error) sms.Receipt {
 func (x *exchange) reply(r sms.Receipt) {
 	x.outcome = r
 	x.publish()
-	if r.Cause() == sms.Unauthorized {
+	if r.Cause() == sms.Unauthorized || r.Refusal != nil && r.Refusal.Variant == sms.UsersUnknown {
 		x.waitForStep(r)
 	}
 	sentence := ""

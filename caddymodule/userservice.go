@@ -76,8 +76,10 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 	if u.Scheme == "http" && !isLoopback(u) {
 		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
 	}
-	if u.RawQuery != "" && isLiteral(s.URL) {
-		log.Warn(literalSecret, zap.String("option", "users http"))
+	for name := range u.Query() {
+		if isLiteral(s.URL) && adapters.Secretive.MatchString(name) {
+			log.Warn(literalSecret, zap.String("option", "users http"))
+		}
 	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
 		return errors.New("users http: times are not negative")

@@ -97,27 +97,38 @@ const longestWait = 5 * time.Second
 
 var errFailure = errors.New("no answer")
 
-// enter lets a user's request through when it is its turn, but not after the given time. Who was let through says with what
-// receipt it leaves.
-func (a *Account) enter(user string, until time.Time) (leave func(sms.Receipt), refusal *sms.Refusal) {
+// Why a request is not let through, for the operator.
+const (
+	rests  = "the account rests, since it gave no usable answer several times in a row"
+	full   = "the account has no room: too many messages wait for their turn"
+	paused = "sending was paused while it waited"
+)
+
+// enter lets a user's request through when it is its turn, but not after the given time, and not if all is held by then. Who was let
+// through says with what receipt it leaves.
+func (a *Account) enter(user string, until time.Time, held func() bool) (leave func(sms.Receipt), refusal *sms.Refusal, why string) {
 	if a.resting() { // nothing to wait for
-		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, rests
 	}
 	if latest := time.Now().Add(longestWait); latest.Before(until) {
 		until = latest
 	}
 	if !a.turnstile.Enter(user, until) {
-		return nil, &sms.Refusal{Cause: sms.Busy, ByProvider: true}
+		return nil, &sms.Refusal{Cause: sms.Busy, ByProvider: true}, full
+	}
+	if held != nil && held() {
+		a.turnstile.Leave()
+		return nil, &sms.Refusal{Cause: sms.Held, RetryAfter: time.Minute}, paused
 	}
 	done, err := a.breaker.Allow()
 	if err != nil {
 		a.turnstile.Leave()
-		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, rests
 	}
 	return func(r sms.Receipt) {
 		a.turnstile.Leave()
 		c := r.Cause()
-		if c != sms.NoCause && c != sms.Held {
+		if c != sms.NoCause {
 			a.note(c)
 		}
 		if c == sms.Unavailable || c == sms.Unknown {
@@ -125,7 +136,7 @@ func (a *Account) enter(user string, until time.Time) (leave func(sms.Receipt), 
 			return
 		}
 		done(nil)
-	}, nil
+	}, nil, ""
 }
 
 func (a *Account) note(c sms.Cause) {

@@ -175,6 +175,25 @@ func TestPartsPersist(t *testing.T) {
 	}
 }
 
+// A pause says nothing of an account that rested: nobody has asked it.
+func TestPauseIsNoSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &fake{script: []string{"500", "500", "500", "500", "500"}}
+		d := fakeDeliverer(t, "", p)
+		changes := 0
+		d.Routes[0].Account.Changed = func(bool) { changes++ }
+		for range failures {
+			d.Deliver(context.Background(), message(), new(Untracked))
+		}
+		time.Sleep(rest + time.Second)
+		d.Held = func() bool { return true }
+		r := d.Deliver(context.Background(), message(), new(Untracked))
+		if r.Cause() != sms.Held || p.count != failures || changes != 1 || d.Routes[0].Account.Status().Breaker == Closed {
+			t.Errorf("%s, %d requests, %d changes, the breaker is %s", r.Cause(), p.count, changes, d.Routes[0].Account.Status().Breaker)
+		}
+	})
+}
+
 // What a provider says to come back after is waited for to the end, and those who failed together do not come back together.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -323,6 +342,11 @@ func TestResume(t *testing.T) {
 			if r := d.Deliver(context.Background(), m, log); !r.Resumable || first.count != before {
 				t.Errorf("a text that is split otherwise: %s", r.Outcome)
 			}
+		}
+		late := *m
+		late.Received = time.Now().Add(-d.Timeout)
+		if r := d.Deliver(context.Background(), &late, &shelf{"provider0", now, []string{"1"}}); r.Cause() != sms.Unknown || !r.Resumable || first.count != before {
+			t.Errorf("too late for the rest: %s", r.Refusal)
 		}
 		log.adapter = "gone"
 		if r := d.Deliver(context.Background(), m, log); !r.Resumable || second.count != 0 {

@@ -89,13 +89,13 @@ func (u *Untracked) Part(_, id string, _ sms.Split) {
 // changes nothing: only the context's values count, not its end.
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Receipt {
 	j := &journey{Deliverer: d, ctx: context.WithoutCancel(ctx), end: d.End(m), message: m, log: log}
-	if d.tooLate(j.end) {
-		return sms.Receipt{
-			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, Variant: sms.NoTime, RetryAfter: time.Minute}, Detail: "the time was spent before it could be sent",
-		}
-	}
 	if adapter, split, accepted := log.Sent(); accepted > 0 {
 		return j.resume(adapter, split, accepted)
+	}
+	if d.tooLate(j.end) {
+		return sms.Receipt{
+			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Limited, Variant: sms.NoTime, RetryAfter: time.Minute}, Detail: noTime,
+		}
 	}
 	routes, bar := d.routes(m)
 	if len(routes) == 0 {
@@ -142,6 +142,8 @@ func (d *Deliverer) End(m *sms.Message) time.Time {
 	}
 	return begin.Add(d.Timeout)
 }
+
+const noTime = "the time was spent before it could be sent"
 
 // journey is one message on its way.
 type journey struct {
@@ -241,6 +243,10 @@ func (j *journey) sleep(retry int, asked time.Duration) bool {
 // resume sends the parts that are missing. They are sent by the same adapter, because another may split the text otherwise.
 func (j *journey) resume(adapter string, split sms.Split, accepted int) sms.Receipt {
 	stuck := sms.Receipt{Refusal: sms.PartlySent(accepted, split.Parts), Adapter: adapter, Parts: split.Parts, Resumable: true}
+	if j.tooLate(j.end) {
+		stuck.Detail = noTime
+		return stuck
+	}
 	at := slices.IndexFunc(j.Routes, func(r Route) bool { return r.Adapter.Name == adapter })
 	if at < 0 {
 		stuck.Detail = "the adapter that sent the first parts is gone"
@@ -386,20 +392,14 @@ func (j *journey) part(route Route, part *sms.Message) sms.Receipt {
 
 // turn sends a part when the account has room for it, unless it rests.
 func (j *journey) turn(route Route, part *sms.Message) sms.Receipt {
-	leave, refusal := route.Account.enter(j.message.User, j.end.Add(-j.least()))
+	leave, refusal, why := route.Account.enter(j.message.User, j.end.Add(-j.least()), j.Held)
 	if refusal != nil {
 		r := unable(route, refusal)
-		if r.Detail = "the account rests, since it gave no usable answer several times in a row"; refusal.Cause == sms.Busy {
-			r.Detail = "the account has no room: too many messages wait for their turn"
-		}
+		r.Detail = why
 		return r
 	}
 	r := sms.Receipt{Refusal: sms.Refuse(sms.Unknown)} // should it panic
 	defer func() { leave(r) }()
-	if j.Held != nil && j.Held() { // it may have waited since it was asked for
-		r = sms.Receipt{Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Held, RetryAfter: time.Minute}, Adapter: route.Adapter.Name}
-		return r
-	}
 	r = j.send(route, part)
 	return r
 }

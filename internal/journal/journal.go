@@ -329,25 +329,37 @@ func (t *Turn) postpone(change Change, r sms.Receipt) {
 func (t *Turn) write() error {
 	t.late.Lock()
 	defer t.late.Unlock()
-	t.journal.mu.Lock()
-	change, reached := t.unwritten, t.reached
-	t.journal.mu.Unlock()
-	if change == nil {
-		return nil
-	}
-	if err := t.update(change); err != nil {
-		return err
-	}
-	if reached {
-		if err := t.update(reaching{t}); err != nil {
+	for {
+		t.journal.mu.Lock()
+		change, reached := t.unwritten, t.reached
+		t.journal.mu.Unlock()
+		if change == nil {
+			return nil
+		}
+		if err := t.update(change); err != nil {
 			return err
 		}
+		if reached {
+			if err := t.update(reaching{t}); err != nil {
+				return err
+			}
+		}
+		if t.written(reached) {
+			return nil
+		}
 	}
+}
+
+// written ends what could not be written down before, unless the phone has got its answer meanwhile.
+func (t *Turn) written(reached bool) bool {
 	t.journal.mu.Lock()
 	defer t.journal.mu.Unlock()
+	if t.reached != reached {
+		return false
+	}
 	t.unwritten = nil
 	t.makeRoom()
-	return nil
+	return true
 }
 
 // leave tells those who wait what became of the message, and makes room for the next with the same text.

@@ -138,8 +138,48 @@ func TestReachedWhileStoreIsAway(t *testing.T) {
 		second.Reached()
 		s.be(here)
 		time.Sleep(2 * Renewal)
-		if n := len(j.flight); n != 0 {
+		synctest.Wait()
+		if _, n, _ := j.Size(); n != 0 {
 			t.Errorf("%d are still to be written down", n)
+		}
+	})
+}
+
+// interrupted is a store during whose next update something happens.
+type interrupted struct {
+	Store
+	by atomic.Pointer[func()]
+}
+
+func (i *interrupted) Update(key Key, lazy bool, change Change) error {
+	err := i.Store.Update(key, lazy, change)
+	if by := i.by.Swap(nil); by != nil {
+		(*by)()
+	}
+	return err
+}
+
+// The phone may get its answer just while the end is written down at last.
+func TestReachedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		i := &interrupted{Store: s}
+		j := l.open(t, i)
+		defer j.Release()
+		turn, _, _ := j.begin(textMessage(""))
+		turn.Part("a", "sms-1", sms.Split{Parts: 1})
+		s.be(gone)
+		turn.End(accepted)
+		s.be(here)
+		reached := turn.Reached
+		i.by.Store(&reached)
+		time.Sleep(2 * Renewal)
+		synctest.Wait()
+		if second, r, err := j.begin(textMessage("")); err != nil || !second.Mine() {
+			t.Errorf("a second text is taken for a repeat: %v %v", r.Outcome, err)
+		}
+		if _, n, _ := j.Size(); n != 1 {
+			t.Errorf("%d are on their way", n)
 		}
 	})
 }

@@ -216,7 +216,10 @@ func dialable(s, region string) (sms.Number, bool) {
 	if len(digits) == len(s) {
 		abroad, valid = phone("+"+s, "", phonenumbers.IsValidNumber)
 	}
-	parsed, err := parse(s, region)
+	parsed, err := phonenumbers.Parse(s, region)
+	if err == nil && strings.HasPrefix(string(digits), strconv.Itoa(mexico)) { // or else a 1 may be that of another country
+		parsed = mended(parsed)
+	}
 	reason := phonenumbers.INVALID_LENGTH
 	if err == nil {
 		reason = phonenumbers.IsPossibleNumberWithReason(parsed)

@@ -135,21 +135,14 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query,
 	}
 	doc := bytes.TrimPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("\uFEFF"))
 	doc = bytes.TrimLeft(doc, " \t\r\n")
-	var refusal *sms.Refusal
-	switch {
-	case len(doc) == 0:
-	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed) && !isLetter(doc[0]):
-		if req.Form == formByRequest {
-			req.Form = JSON
-		}
-		refusal = readJSON(doc, into)
-	case doc[0] == '<':
-		refusal = readXML(doc, into)
-	case claimed == "text/plain" && query.lacksText() && !d.beginsWithName(doc):
+	form, refusal := d.readDocument(doc, claimed, into)
+	if claimed == "text/plain" && query.lacksText() && !into.field[roleBody].present { // it is the text itself
+		*into = values{names: d.Names}
 		into.add(roleNames[roleBody], string(bytes.ToValidUTF8(data, []byte("\uFFFD"))))
-	default:
-		into.pairs = true
-		pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
+		return nil
+	}
+	if req.Form == formByRequest {
+		req.Form = form
 	}
 	if refusal != nil {
 		return refusal
@@ -157,15 +150,23 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query,
 	return nil
 }
 
+// readDocument reads what a body holds, and says in what form.
+func (d *Decoder) readDocument(doc []byte, claimed string, into *values) (Form, *sms.Refusal) {
+	switch {
+	case len(doc) == 0:
+		return formByRequest, nil
+	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed) && !isLetter(doc[0]):
+		return JSON, readJSON(doc, into)
+	case doc[0] == '<':
+		return formByRequest, readXML(doc, into)
+	}
+	into.pairs = true
+	pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
+	return formByRequest, nil
+}
+
 // lacksText reports whether all is there but the text.
 func (v *values) lacksText() bool { return v.field[roleTo].present && !v.field[roleBody].present }
-
-// beginsWithName reports whether a document begins as pairs do.
-func (d *Decoder) beginsWithName(doc []byte) bool {
-	param, _, is := bytes.Cut(doc, []byte("="))
-	_, known := d.Names.find(string(param))
-	return is && known
-}
 
 // firstRead is how much memory a body gets before any of it has come. Ordinary requests need no more.
 const firstRead = 4096

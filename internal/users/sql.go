@@ -48,8 +48,7 @@ type SQL struct {
 	holders   atomic.Int32
 	mu        sync.Mutex
 	statement *sql.Stmt
-	silent    bool      // the database gave no answer when it was asked last
-	down      time.Time // until when it is left alone
+	down      time.Time // until when the database is left alone, since it gave no answer
 }
 
 // Row is what a query says of a user.
@@ -108,16 +107,17 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	} else {
 		user, err = c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret, digest{}) })
 	}
-	if errors.Is(err, ErrDenied) && s.isSilent() { // or else it tells who was here before
+	if errors.Is(err, ErrDenied) && s.isDown() { // what whoever was not here lately is told
 		err = errors.Join(err, ErrUnavailable)
 	}
 	return user, err
 }
 
-func (s *SQL) isSilent() bool {
+// isDown reports whether the database gave no answer a moment ago.
+func (s *SQL) isDown() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.silent
+	return time.Now().Before(s.down)
 }
 
 // Find implements Finder.
@@ -142,19 +142,12 @@ func (s *SQL) find(name string) (*account, error) {
 func (s *SQL) ask(name string) (*account, error) {
 	var entry *account
 	err := errSilent
-	s.mu.Lock()
-	down := time.Now().Before(s.down)
-	s.mu.Unlock()
+	down := s.isDown()
 	if !down {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
 		if entry, err = s.look(ctx, name); err != nil {
 			s.teller.tell(err, s.Report)
-		}
-		if !errors.Is(err, errSilent) {
-			s.mu.Lock()
-			s.silent = false
-			s.mu.Unlock()
 		}
 	}
 	now := time.Now()
@@ -169,7 +162,7 @@ func (s *SQL) ask(name string) (*account, error) {
 		return entry, ErrUnavailable
 	case !down:
 		s.mu.Lock()
-		s.silent, s.down = true, now.Add(pause)
+		s.down = now.Add(pause)
 		s.mu.Unlock()
 	}
 	if row, ok := s.found.Get(name); ok && now.Before(row.stale) {
