@@ -9,7 +9,7 @@ func pairs(s string, emit func(name, value string)) {
 	for s != "" {
 		var pair string
 		pair, s, _ = strings.Cut(s, "&")
-		if pair = strings.TrimRight(strings.TrimLeft(strings.TrimPrefix(pair, "amp;"), " \t\r\n"), "\r\n"); pair == "" {
+		if pair = strings.Trim(strings.TrimPrefix(pair, "amp;"), "\r\n"); pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
