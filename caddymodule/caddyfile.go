@@ -496,6 +496,9 @@ func (h *Handler) unmarshalUsers(d *caddyfile.Dispenser) error {
 		return d.Err("write: users file PATH")
 	}
 	source := d.Val()
+	if known := []string{"file", "http", "jwt", "sql"}; !slices.Contains(known, source) {
+		return d.Errf("there is no source of users %q%s (there are %s): users file PATH", source, adapters.Meant(source, known), strings.Join(known, ", "))
+	}
 	guest, err := caddyfile.UnmarshalModule(d, "http.acrobits_sms.users."+source)
 	if err != nil {
 		return err

@@ -52,12 +52,12 @@ func oneArg(d *caddyfile.Dispenser, into *string) error {
 	word := d.Val()
 	switch args := d.RemainingArgs(); len(args) {
 	case 0:
-		return d.Errf("%s takes exactly one value, and there is none; {$NAME} is none if that variable is not set when this file is read", word)
+		return d.Errf("%s takes exactly one value, and there is none; quote one that begins with #, and {$NAME} is none if that variable is not set when this file is read", word)
 	case 1:
 		*into = args[0]
 		return nil
 	}
-	return d.Errf("%s takes exactly one value", word)
+	return d.Errf("%s takes exactly one value; quote it if it has blanks", word)
 }
 
 // positiveArg reads exactly one whole number of at least 1.

@@ -176,11 +176,17 @@ func isLiteral(s string) bool { return !placeholder.MatchString(s) }
 // shellVariable is how shells write what Caddy writes as {env.NAME}.
 var shellVariable = regexp.MustCompile(`^\$\{?([A-Z_][A-Z0-9_]*)\}?$`)
 
+// unclosed finds a placeholder that lacks its end.
+var unclosed = regexp.MustCompile(`\{(env|file)\.([^{}]*)$`)
+
 // resolve puts in what placeholders stand for. Its errors name the placeholder, and nothing else of a value that may be a
 // secret.
 func resolve(repl *caddy.Replacer, s string) (string, error) {
 	if name := shellVariable.FindStringSubmatch(s); name != nil {
 		return "", fmt.Errorf("%s is not replaced here; write {env.%s}", s, name[1])
+	}
+	if open := unclosed.FindStringSubmatch(s); open != nil {
+		return "", fmt.Errorf("the placeholder {%s.%s has no closing brace", open[1], open[2])
 	}
 	value, err := repl.ReplaceOrErr(s, true, true)
 	if err == nil {
@@ -190,7 +196,7 @@ func resolve(repl *caddy.Replacer, s string) (string, error) {
 		switch v, ok := repl.GetString(p[1] + "." + p[2]); {
 		case ok && v != "":
 		case p[1] == "env":
-			return "", fmt.Errorf("the environment variable %s is not set where Caddy was started", p[2])
+			return "", fmt.Errorf("the environment variable %s is not set or empty where Caddy was started; --envfile FILE reads variables from a file", p[2])
 		default:
 			return "", fmt.Errorf("the file %s is missing or empty", p[2])
 		}

@@ -36,7 +36,15 @@ func userOf(a users.Answer) *User {
 func discreet(err error) error {
 	var option *optionError
 	if errors.As(err, &option) {
-		return fmt.Errorf("what stands in %s cannot be read", option.name)
+		return fmt.Errorf("what stands in %s cannot be read: write %s", option.name, howToWrite[option.name])
 	}
 	return err
+}
+
+// howToWrite says what to write for each option.
+var howToWrite = map[string]string{
+	"region":        "two capital letters such as US",
+	"limits":        "lines such as 5 messages per minute",
+	"from":          "numbers as +15551234567, or others with a region",
+	"allow or deny": "countries such as GB, beginnings such as +4420, or words such as short_codes",
 }

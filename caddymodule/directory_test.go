@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
@@ -29,20 +30,21 @@ func TestParseUsers(t *testing.T) {
 		want []*User
 		err  string
 	}{
-		"json":             {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
-		"csv":              {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
-		"other columns":    {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
-		"empty":            {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
-		"no name":          {"ann,secret\n", nil, "line 1: write the names"},
-		"misspelled":       {"name,pasword\n", nil, `not "pasword", did you mean password`},
-		"twice":            {"name,name\n", nil, "name appears twice"},
-		"too few":          {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
-		"quotes":           {"name,token\nann,t\"x\n", nil, "line 2: "},
-		"broken json":      {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
-		"another json":     {"{\"users\":[]}", nil, "line 1: this is no list"},
-		"unknown member":   {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "this is no list of users"},
-		"wrong type":       {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, "line 3: this is no list"},
-		"something behind": {"[] canary", nil, "this is no list"},
+		"json":              {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":               {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
+		"other columns":     {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
+		"empty":             {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
+		"no name":           {"ann,secret\n", nil, "line 1: write the names"},
+		"misspelled":        {"name,pasword\n", nil, `not "pasword", did you mean password`},
+		"twice":             {"name,name\n", nil, "name appears twice"},
+		"too few":           {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
+		"quotes":            {"name,token\nann,t\"x\n", nil, "line 2: "},
+		"broken json":       {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
+		"another json":      {"{\"users\":[]}", nil, "line 1: this is no list"},
+		"unknown member":    {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "line 2 or before: a user has name, passwords, tokens, from, groups, region, limits, allow and deny"},
+		"wrong type":        {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, `line 3: passwords is a list of texts: ["…"]`},
+		"a list for a text": {"[{\"name\":[\"canary\"]}]", nil, `line 1: name is a text`},
+		"something behind":  {"[] canary", nil, "this is no list"},
 	} {
 		got, err := parseUsers([]byte(c.text))
 		if c.err != "" {
@@ -321,5 +323,22 @@ func TestRequestOutlivesReload(t *testing.T) {
 	}
 	if w := s.send(t, post("application/x-www-form-urlencoded", "user=ann&password=plain-password&to=5551231234&body=late")); w.Code != 500 {
 		t.Errorf("after the last: %d", w.Code)
+	}
+}
+
+// The path of a SQLite database is relative to the Caddyfile, other addresses stay as they are.
+func TestAddressOfUsers(t *testing.T) {
+	here, err := filepath.Abs("users.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{
+		"sqlite users.db": here, "sqlite /var/users.db": "/var/users.db", "sqlite {env.USERS}": "{env.USERS}", "mysql sms@tcp(localhost:3306)/sms": "sms@tcp(localhost:3306)/sms",
+	} {
+		s := new(UserSQL)
+		err := s.UnmarshalCaddyfile(caddyfile.NewTestDispenser("sql " + address + " {\nquery `SELECT name, password FROM users WHERE name = {name}`\n}"))
+		if err != nil || s.Address != want {
+			t.Errorf("%s is %s, want %s (%v)", address, s.Address, want, err)
+		}
 	}
 }

@@ -48,9 +48,9 @@ var advice = map[sms.Cause]string{
 // exact is the same for the more exact sentences.
 var exact = map[string]string{
 	"internal.users_unknown":                  "The service or database that knows the users gives no answer; the log says why.",
-	"limited.over_limit":                      "The user waits. The event line names the limit; `limit` changes it.",
+	"limited.over_limit":                      "The user waits. The line in the log names the limit; `limit` changes it.",
 	"limited.no_time":                         "The phone's connection is slow, or this machine is; the user taps again.",
-	"limited.locked_out":                      "The user corrects the password, and waits, or you `unlock` all. `lockout` changes it.",
+	"limited.locked_out":                      "The user corrects the password, and waits, or you let all try again: `curl -X POST localhost:2019/acrobits_sms/unlock`. `lockout` changes it.",
 	"destination_not_allowed.country":         "Add the country to `allow`, if it is meant to be reached.",
 	"destination_not_allowed.kind":            "Add the kind to `allow`, if it is meant to be reached.",
 	"bad_request.contradiction":               "Remove one of the two from the app's settings.",

@@ -24,7 +24,7 @@ type UserSQL struct {
 	Driver string `json:"driver"`
 
 	// Address is where it is: `postgres://user:password@localhost/fusionpbx`,
-	// `user:password@tcp(localhost:3306)/kamailio`, or the path of a SQLite file. It holds a password, so it is best a
+	// `user:password@tcp(localhost:3306)/kamailio`, or the path of a SQLite file, in a Caddyfile relative to that. It holds a password, so it is best a
 	// placeholder such as `{env.USERS_DATABASE}`.
 	Address string `json:"address"`
 
@@ -90,7 +90,7 @@ func (s *UserSQL) Provision(ctx caddy.Context) error {
 		Stale:      time.Duration(s.Stale),
 		Unwritable: kind.Unwritable,
 		Report: func(err error) {
-			log.Error("the database of users gives no answer", zap.String("driver", kind.Name), zap.Error(err))
+			log.Error("users cannot be looked up in their database", zap.String("driver", kind.Name), zap.Error(err))
 		},
 	}
 	s.users.Start()
@@ -164,6 +164,9 @@ func (s *UserSQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	_, _, err := s.parse()
+	if err == nil && s.Driver == "sqlite" && !hasPlaceholder(s.Address) {
+		s.Address, err = besideCaddyfile(&at, s.Address)
+	}
 	return wrap(&at, err)
 }
 

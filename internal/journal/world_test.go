@@ -27,6 +27,7 @@ type shelf struct {
 	entries map[Key]Entry
 	leases  map[string]time.Time
 	away    awayness
+	back    time.Time // since when it is not away
 }
 
 type awayness uint8
@@ -46,7 +47,17 @@ func newShelf() *shelf {
 func (s *shelf) be(a awayness) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away != here && a == here {
+		s.back = time.Now()
+	}
 	s.away = a
+}
+
+// knows reports whether it was there for long enough that all who live have written down what they could not before.
+func (s *shelf) knows() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.away == here && time.Since(s.back) > Renewal
 }
 
 func (s *shelf) is(a awayness) bool {
@@ -279,7 +290,7 @@ func (w *world) judgeAnswer(x *text, r sms.Receipt) {
 			w.judge("%s is told to be refused", x.name)
 		}
 	default:
-		if newest := x.newest(); newest != nil && newest.fate == took && !newest.ended.IsZero() && !newest.dead.Load() && len(x.last()) == x.parts && w.is(here) {
+		if newest := x.newest(); newest != nil && newest.fate == took && !newest.ended.IsZero() && !newest.dead.Load() && len(x.last()) == x.parts && w.knows() {
 			w.judge("nobody knows of %s, which was accepted", x.name)
 		}
 	}

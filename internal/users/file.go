@@ -79,7 +79,7 @@ func (f *watched[T]) look(now time.Time) {
 	if err != nil {
 		failure = err.Error()
 	}
-	if failure == "" || failure != f.told {
+	if failure == "" || failure != f.told || f.seen != nil { // a version that makes no sense is another one each time
 		f.report(err)
 	}
 	f.told = failure
