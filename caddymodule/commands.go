@@ -386,7 +386,7 @@ func hashCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hash [--algorithm bcrypt|argon2id]",
 		Short: "Reads a password and prints a hash of it, for password in a user block, a file or a database",
-		Args:  cobra.NoArgs,
+		Args:  noPassword,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			password, err := readPassword(cmd)
 			if err != nil {
@@ -401,6 +401,14 @@ func hashCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&algorithm, "algorithm", "bcrypt", "bcrypt or argon2id")
 	return cmd
+}
+
+// noPassword refuses what everybody on the machine can read.
+func noPassword(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return errors.New("the password is asked for, or read from standard input: a command line is seen by everybody on this machine")
+	}
+	return nil
 }
 
 // readPassword reads a line, from a terminal without showing it.

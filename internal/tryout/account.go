@@ -41,7 +41,7 @@ func (a *Account) message(t Text) (*sms.Message, error) {
 	}
 	var ok bool
 	if m.To, ok = number.Recipient(t.To, a.Region); !ok {
-		return nil, fmt.Errorf("%q is not a recipient; write it as +15551231234, or name the country of numbers without one", t.To)
+		return nil, fmt.Errorf("%q is not a recipient; write it as +15551231234, or name the country of numbers without one: --region US", t.To)
 	}
 	if t.From != "" {
 		if m.From, ok = number.Sender(t.From, a.Region); !ok {
