@@ -319,6 +319,9 @@ func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err erro
 	if err != nil {
 		return w, fmt.Errorf("senders: %w", err)
 	}
+	if len(w.Senders) > 0 && !h.mayHave(w.Senders) {
+		h.logger.Warn("no user has any of the numbers in senders, so the adapter takes no message", zap.String("adapter", a.name()))
+	}
 	switch {
 	case a.Weight < 0:
 		return w, errors.New("weight takes a whole number, such as 3")
@@ -328,6 +331,16 @@ func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err erro
 		return w, errors.New("concurrency takes a whole number, such as 20")
 	}
 	return w, nil
+}
+
+// mayHave reports whether a user may have one of some numbers, as far as that can be known.
+func (h *Handler) mayHave(numbers []sms.Number) bool {
+	return h.elsewhere || slices.ContainsFunc(h.Users, func(u *User) bool {
+		return slices.ContainsFunc(u.From, func(s string) bool {
+			n, ok := number.Sender(s, cmp.Or(u.Region, h.DefaultRegion))
+			return hasPlaceholder(s) || ok && slices.Contains(numbers, n)
+		})
+	})
 }
 
 // The rates that make sense, in messages a second.

@@ -17,6 +17,9 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // several are providers by name.
@@ -339,5 +342,28 @@ func TestReadmeSeveralProviders(t *testing.T) {
 	s.send(t, get("username=bob&password=12345678&body=hi&to=5551231234"))
 	if p["telnyx"].count.Load() != 1 || p["twilio"].count.Load() != 1 {
 		t.Errorf("one does not stand in for the other: %s", p.asked())
+	}
+}
+
+// An adapter whose senders nobody has takes no message, which the operator is told, if all users are known.
+func TestSendersOfNobody(t *testing.T) {
+	h := &Handler{DefaultRegion: "US", Users: []*User{{Name: "ann", From: []string{"5550001111"}}, {Name: "bob"}}}
+	for value, want := range map[string]bool{"+15550001111": true, "+15550002222": false, "ACME": false} {
+		n, err := number.ParseSender(value, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := h.mayHave([]sms.Number{n}); got != want {
+			t.Errorf("somebody has %s: %t", value, got)
+		}
+	}
+	n, _ := number.Sender("+15550002222", "")
+	h.Users[1].From = []string{"{env.NUMBER}"}
+	if !h.mayHave([]sms.Number{n}) {
+		t.Error("what a placeholder stands for is taken for known")
+	}
+	h.Users, h.elsewhere = nil, true
+	if !h.mayHave([]sms.Number{n}) {
+		t.Error("users from elsewhere are taken for known")
 	}
 }
