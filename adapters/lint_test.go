@@ -266,3 +266,15 @@ func TestLiterals(t *testing.T) {
 		t.Errorf("found %q, want %q", got, want)
 	}
 }
+
+func TestSecretive(t *testing.T) {
+	for name, want := range map[string]bool{
+		"Authorization": true, "X-Api-Key": true, "X-API-Key-V2": true, "X-Token-Value": true, "X-Secret-Code": true, "X-Passcode": true, "passphrase": true,
+		"userpass": true, "UserPass": true, "httpauth": true, "auth": true, "pwd": true,
+		"X-Kind": false, "keyword": false, "author": false, "passthrough": false, "token_type": false, "public_key": false, "key_id": false,
+	} {
+		if got := Secretive(name); got != want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

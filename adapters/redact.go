@@ -77,7 +77,11 @@ func (e *Exchange) speakable(s string, most int) string {
 	if len(e.adapter.open) > 0 {
 		s = strings.NewReplacer(e.adapter.open...).Replace(s)
 	}
-	masked := []rune(maskNumbers(e.maskCodes(oneLine(s))))
+	s, hidden := e.maskCodes(oneLine(s))
+	if !hidden {
+		return notShown + "it repeats the message)"
+	}
+	masked := []rune(maskNumbers(s))
 	if len(masked) > most {
 		masked = append(masked[:most], '…')
 	}
@@ -268,8 +272,8 @@ func (e *Exchange) quotesText(s string) bool {
 // shortestCode is the length of the shortest word with a digit that may be what is sent to prove who somebody is.
 const shortestCode = 4
 
-// maskCodes hides words with a digit that stand in the message too.
-func (e *Exchange) maskCodes(s string) string {
+// maskCodes hides words with a digit that stand in the message too. It reports false if one is still there in another form.
+func (e *Exchange) maskCodes(s string) (masked string, hidden bool) {
 	isCode := func(word string) bool {
 		return utf8.RuneCountInString(word) >= shortestCode && strings.ContainsFunc(word, unicode.IsDigit)
 	}
@@ -280,14 +284,18 @@ func (e *Exchange) maskCodes(s string) string {
 		}
 	}
 	if len(sent) == 0 {
-		return s
+		return s, true
 	}
-	return aWord.ReplaceAllStringFunc(s, func(word string) string {
-		if isCode(word) && sent[strings.ToLower(word)] {
-			return strings.Repeat("•", utf8.RuneCountInString(word))
-		}
-		return word
-	})
+	hide := func(s string) string {
+		return aWord.ReplaceAllStringFunc(s, func(word string) string {
+			if sent[strings.ToLower(word)] {
+				return strings.Repeat("•", utf8.RuneCountInString(word))
+			}
+			return word
+		})
+	}
+	masked = hide(s)
+	return masked, !slices.ContainsFunc(views(masked), func(view string) bool { return hide(view) != view })
 }
 
 var aWord = regexp.MustCompile(`[\pL\p{Nd}]+`)
@@ -311,14 +319,20 @@ func holdsWords(s, words string) bool {
 	}
 }
 
-// Secretive finds the names of headers and parameters that hold a secret.
-var Secretive = regexp.MustCompile(`(?i)(^|[-_.])(auth|pass)([-_.]|$)|(key|token|secret|passwd|password|passcode|passphrase|pwd|authorization)([-_.]|$)`)
+// Secretive reports whether a header or parameter of such a name holds a secret.
+func Secretive(name string) bool { return secretive.MatchString(name) && !about.MatchString(name) }
+
+// secretive finds names of secrets, about those of what is said about one.
+var (
+	secretive = regexp.MustCompile(`(?i)(key|token|secret|auth|authorization|pass|passwd|password|passcode|passphrase|pwd)([-_.]|$)`)
+	about     = regexp.MustCompile(`(?i)(^public[-_.]?key|[-_.](type|id))$`)
+)
 
 // Literals are the headers and parameters of a definition that hold a secret by their names, and have it in the definition itself,
 // where everybody reads it who sees the configuration.
 func (d *Definition) Literals() (names []string) {
 	add := func(name string, t template) {
-		if text, fixed := t.fixed(); fixed && text != "" && Secretive.MatchString(name) && !slices.Contains(names, name) {
+		if text, fixed := t.fixed(); fixed && text != "" && Secretive(name) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -289,7 +289,7 @@ func TestQuotationsOfOtherTexts(t *testing.T) {
 	const cyrillic = "Привет, мир"
 	for text, replies := range map[string]map[string]string{
 		cyrillic:                       {cyrillic: "", misread(cyrillic): "", strings.NewReplacer("\u0080", "\u20ac", "\u0082", "\u201a").Replace(misread(cyrillic)): ""},
-		"Your code is 482913":          {"forbidden word: 482913": "forbidden word: ••••••", "482913 is forbidden": "•••••• is forbidden", "x482913y": "x482913y"},
+		"Your code is 482913":          {"forbidden word: 482913": "forbidden word: ••••••", "482913 is forbidden": "•••••• is forbidden", "x482913y": "x482913y", "bad text: code%3D482913": "", `x\n482913 bad`: "", "code&#32;&#52;82913": ""},
 		"Take G-48A1 to the gate":      {"blocked 48a1 at 21:15": "blocked •••• at 21:15"},
 		"Call me on extension 11 soon": nil,
 	} {

@@ -177,7 +177,7 @@ func isLiteral(s string) bool { return !placeholder.MatchString(s) }
 var shellVariable = regexp.MustCompile(`^\$\{?([A-Z_][A-Z0-9_]*)\}?$`)
 
 // unclosed finds a placeholder that lacks its end.
-var unclosed = regexp.MustCompile(`\{(env|file)\.([^{}]*)$`)
+var unclosed = regexp.MustCompile(`\{(env\.\w*|file\.)[^{}]*$`)
 
 // resolve puts in what placeholders stand for. Its errors name the placeholder, and nothing else of a value that may be a
 // secret.
@@ -186,7 +186,7 @@ func resolve(repl *caddy.Replacer, s string) (string, error) {
 		return "", fmt.Errorf("%s is not replaced here; write {env.%s}", s, name[1])
 	}
 	if open := unclosed.FindStringSubmatch(s); open != nil {
-		return "", fmt.Errorf("the placeholder {%s.%s has no closing brace", open[1], open[2])
+		return "", fmt.Errorf("the placeholder {%s has no closing brace", open[1])
 	}
 	value, err := repl.ReplaceOrErr(s, true, true)
 	if err == nil {

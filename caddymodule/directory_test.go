@@ -30,21 +30,22 @@ func TestParseUsers(t *testing.T) {
 		want []*User
 		err  string
 	}{
-		"json":              {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
-		"csv":               {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
-		"other columns":     {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
-		"empty":             {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
-		"no name":           {"ann,secret\n", nil, "line 1: write the names"},
-		"misspelled":        {"name,pasword\n", nil, `not "pasword", did you mean password`},
-		"twice":             {"name,name\n", nil, "name appears twice"},
-		"too few":           {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
-		"quotes":            {"name,token\nann,t\"x\n", nil, "line 2: "},
-		"broken json":       {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
-		"another json":      {"{\"users\":[]}", nil, "line 1: this is no list"},
-		"unknown member":    {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "line 2 or before: a user has name, passwords, tokens, from, groups, region, limits, allow and deny"},
-		"wrong type":        {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, `line 3: passwords is a list of texts: ["…"]`},
-		"a list for a text": {"[{\"name\":[\"canary\"]}]", nil, `line 1: name is a text`},
-		"something behind":  {"[] canary", nil, "this is no list"},
+		"json":               {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":                {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
+		"other columns":      {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
+		"empty":              {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
+		"no name":            {"ann,secret\n", nil, "line 1: write the names"},
+		"misspelled":         {"name,pasword\n", nil, `not "pasword", did you mean password`},
+		"twice":              {"name,name\n", nil, "name appears twice"},
+		"too few":            {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
+		"quotes":             {"name,token\nann,t\"x\n", nil, "line 2: "},
+		"broken json":        {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
+		"another json":       {"{\"users\":[]}", nil, "line 1: this is no list"},
+		"unknown member":     {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "line 2 or before: a user has name, passwords, tokens, from, groups, region, limits, allow and deny"},
+		"wrong type":         {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, `line 3: passwords is a list of texts: ["…"]`},
+		"a number in a list": {"[{\"name\":\"ann\",\"passwords\":[1]}]", nil, `line 1: passwords is a list of texts`},
+		"a list for a text":  {"[{\"name\":[\"canary\"]}]", nil, `line 1: name is a text`},
+		"something behind":   {"[] canary", nil, "this is no list"},
 	} {
 		got, err := parseUsers([]byte(c.text))
 		if c.err != "" {

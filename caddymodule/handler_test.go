@@ -331,7 +331,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"default_region US\nuser x {\npassword {env.EMPTY}\n}\nadapter sandbox":            "the environment variable EMPTY is not set",
 		"default_region US\nuser x {\npassword $SECRET_1\n}\nadapter sandbox":              "$SECRET_1 is not replaced here; write {env.SECRET_1}",
 		"default_region US\nuser x {\npassword `{env.SECRET_1`\n}\nadapter sandbox":        "the placeholder {env.SECRET_1 has no closing brace",
-		"default_region US\nuser x {\npassword {file./run/x\n}\nadapter sandbox":           "the placeholder {file./run/x has no closing brace",
+		"default_region US\nuser x {\npassword {file./run/x\n}\nadapter sandbox":           "the placeholder {file. has no closing brace",
 		demo + "adapter twilio {\naccount_sid a\nauth_token ${TOKEN}\n}":                   "write {env.TOKEN}",
 		"default_region US\nuser x {\npassword {file./no/such/file}\n}\nadapter sandbox":   "the file /no/such/file is missing or empty",
 		"user x {\npassword y\nfrom ???\n}\nadapter sandbox":                               "write numbers as +15551234567",

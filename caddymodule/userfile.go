@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -145,10 +144,10 @@ func parseUsersJSON(data []byte) (list []*User, err error) {
 		}
 		line := 1 + bytes.Count(data[:max(min(at, int64(len(data)))-1, 0)], []byte("\n"))
 		switch {
-		case kind != nil && kind.Field != "" && kind.Type.Kind() == reflect.Slice:
-			return nil, fmt.Errorf(`line %d: %s is a list of texts: ["…"]`, line, kind.Field)
-		case kind != nil && kind.Field != "":
+		case kind != nil && (kind.Field == "name" || kind.Field == "region"):
 			return nil, fmt.Errorf(`line %d: %s is a text: "…"`, line, kind.Field)
+		case kind != nil && kind.Field != "":
+			return nil, fmt.Errorf(`line %d: %s is a list of texts: ["…"]`, line, kind.Field)
 		case strings.HasPrefix(err.Error(), "json: unknown field "):
 			return nil, fmt.Errorf("line %d or before: a user has name, passwords, tokens, from, groups, region, limits, allow and deny, and nothing else", line)
 		}

@@ -77,8 +77,9 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
 	}
 	for name := range u.Query() {
-		if isLiteral(s.URL) && adapters.Secretive.MatchString(name) {
+		if isLiteral(s.URL) && adapters.Secretive(name) {
 			log.Warn(literalSecret, zap.String("option", "users http"))
+			break
 		}
 	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
@@ -93,7 +94,7 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(resolved) {
 			return fmt.Errorf("users http: %q is no header, or its value cannot be one", name)
 		}
-		if isLiteral(value) && adapters.Secretive.MatchString(name) {
+		if isLiteral(value) && adapters.Secretive(name) {
 			log.Warn(literalSecret, zap.String("option", "header "+name))
 		}
 		header.Set(name, resolved)

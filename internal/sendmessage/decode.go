@@ -136,7 +136,7 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query,
 	doc := bytes.TrimPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("\uFEFF"))
 	doc = bytes.TrimLeft(doc, " \t\r\n")
 	form, refusal := d.readDocument(doc, claimed, into)
-	if claimed == "text/plain" && query.lacksText() && !into.field[roleBody].present { // it is the text itself
+	if claimed == "text/plain" && query.lacksText() && !isTemplate(doc, into.any) { // it is the text itself
 		*into = values{names: d.Names}
 		into.add(roleNames[roleBody], string(bytes.ToValidUTF8(data, []byte("\uFFFD"))))
 		return nil
@@ -164,6 +164,23 @@ func (d *Decoder) readDocument(doc []byte, claimed string, into *values) (Form, 
 	pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
 	return formByRequest, nil
 }
+
+// isTemplate reports whether a body that may be a text is what an operator made up around one: whether it is written like pairs or a
+// document, and there are known names in it.
+func isTemplate(doc []byte, known bool) bool {
+	switch {
+	case len(doc) == 0:
+		return true
+	case doc[0] == '{' && bytes.HasPrefix(bytes.TrimLeft(doc[1:], " \t\r\n"), []byte{'"'}):
+		return true
+	case doc[0] == '{' || doc[0] == '[' || doc[0] == '<':
+		return known
+	}
+	return known && firstName.Match(doc)
+}
+
+// firstName is the name that pairs begin with.
+var firstName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.\-]*=`)
 
 // lacksText reports whether all is there but the text.
 func (v *values) lacksText() bool { return v.field[roleTo].present && !v.field[roleBody].present }

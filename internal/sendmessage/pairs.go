@@ -9,7 +9,11 @@ func pairs(s string, emit func(name, value string)) {
 	for s != "" {
 		var pair string
 		pair, s, _ = strings.Cut(s, "&")
-		if pair = strings.Trim(strings.TrimPrefix(pair, "amp;"), "\r\n"); pair == "" {
+		pair = strings.TrimPrefix(pair, "amp;")
+		if pair != "" && (pair[0] == '\r' || pair[0] == '\n') { // a line of its own may be indented
+			pair = strings.TrimLeft(pair, " \t\r\n")
+		}
+		if pair = strings.TrimRight(pair, "\r\n"); pair == "" {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")

@@ -48,7 +48,8 @@ type SQL struct {
 	holders   atomic.Int32
 	mu        sync.Mutex
 	statement *sql.Stmt
-	down      time.Time // until when the database is left alone, since it gave no answer
+	silent    bool      // the database gave no answer when it was asked last
+	down      time.Time // until when it is left alone then
 }
 
 // Row is what a query says of a user.
@@ -107,10 +108,18 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	} else {
 		user, err = c.tries(func(secret string) (*User, error) { return s.check(ctx, &c, entry, name, secret, digest{}) })
 	}
-	if errors.Is(err, ErrDenied) && s.isDown() { // what whoever was not here lately is told
-		err = errors.Join(err, ErrUnavailable)
+	if errors.Is(err, ErrDenied) && s.isSilent() { // then whoever was not here lately is told that there is no answer
+		if _, _ = s.ask(name); s.isSilent() {
+			err = errors.Join(err, ErrUnavailable)
+		}
 	}
 	return user, err
+}
+
+func (s *SQL) isSilent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.silent
 }
 
 // isDown reports whether the database gave no answer a moment ago.
@@ -149,6 +158,11 @@ func (s *SQL) ask(name string) (*account, error) {
 		if entry, err = s.look(ctx, name); err != nil {
 			s.teller.tell(err, s.Report)
 		}
+		if !errors.Is(err, errSilent) {
+			s.mu.Lock()
+			s.silent = false
+			s.mu.Unlock()
+		}
 	}
 	now := time.Now()
 	switch {
@@ -162,7 +176,7 @@ func (s *SQL) ask(name string) (*account, error) {
 		return entry, ErrUnavailable
 	case !down:
 		s.mu.Lock()
-		s.down = now.Add(pause)
+		s.silent, s.down = true, now.Add(pause)
 		s.mu.Unlock()
 	}
 	if row, ok := s.found.Get(name); ok && now.Before(row.stale) {

@@ -239,6 +239,12 @@ func TestSQLChanges(t *testing.T) {
 		}
 	}
 	wait("plain", "12345678", "plain")
+	if u.isSilent() {
+		t.Error("the database gives no answer any more")
+	}
+	if _, err := u.Authenticate(t.Context(), Credential{User: "bcrypt", Secret: sms.Hide("wrong")}); errors.Is(err, ErrUnavailable) {
+		t.Error("a wrong password when the database is back:", err)
+	}
 }
 
 // Many who come at once ask once for each name.
