@@ -25,7 +25,7 @@ func (p *stumbling) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // A long text of which some parts went out goes on where it stopped when it is tapped again. It is counted once.
 func TestPartsGoOn(t *testing.T) {
-	s := newSite(t, demo+"limit user 3 segments per day\n"+strings.Replace(ownAPI, "send {", "text max 10 characters\nsend {", 1))
+	s := newSite(t, demo+"limit user 1 segments per day\n"+strings.Replace(ownAPI, "send {", "text max 10 characters\nsend {", 1))
 	p := &stumbling{statuses: []int{200, 402, 200, 200}}
 	s.deliverer.Routes[0].Transport = p
 	query := credential + "to=5551231234&body=Hello+dear+old+friend&disposition_notification=1:display"
