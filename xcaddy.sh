@@ -18,7 +18,7 @@ module=github.com/caddy-acrobits/caddy-acrobits-sms
 stamp=$({
 	go env GOVERSION GOOS GOARCH
 	cat xcaddy.sh go.mod go.sum
-	find . -path ./.build -prune -o -path ./.git -prune -o \( -name '*.go' -o -name '*.caddyfile' \) -not -name '*_test.go' -type f -print0 |
+	find . -path ./.build -prune -o -path ./.git -prune -o \( -name '*.go' -o -name '*.caddyfile' -o -name '*.sql' -o -name '*.html' -o -name '*.css' -o -name '*.js' \) -not -name '*_test.go' -type f -print0 |
 		sort -z | xargs -0 cat
 } | git hash-object --stdin 2>/dev/null || date +%s%N)
 

@@ -5,19 +5,17 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tidwall/gjson"
 )
 
-// field is a member of a body: a value, a list, an object, or a group that a condition keeps or drops.
+// field is a member of a body: a value, a list, an object, or a group of members under a condition.
 type field struct {
 	name     string
 	kind     fieldKind
-	values   []value // one for a value, any number for a list
+	values   []value // exactly 1 unless the field is a list
 	children []*field
 	when     *condition
 }
@@ -30,27 +28,29 @@ const (
 	object                 // key { … }
 	objectInList           // key[] { … }
 	group                  // when … { … }
+	nested                 // key json { … } in a form or query; the only child is the object or the list with an object
 )
 
 // value is a template with its type in JSON.
 type value struct {
 	template template
 	kind     valueKind
-	fixed    []byte // JSON of a value without holes, made by bind
+	fixed    []byte // the encoded JSON of a value without holes, set by bindFields
 }
 
 type valueKind uint8
 
 const (
 	textValue    valueKind = iota
-	literalValue           // true, false, null or a number, written as it stands
-	integerValue           // a hole whose text has to be a number
+	literalValue           // true, false, null or a number, copied unchanged
+	integerValue           // a hole whose text must be a whole number
+	absentValue            // an option without a value, in a list with several values
 )
 
-// errNotWritable says that a body cannot hold a value.
+// errNotWritable means that the encoding of a body has no way to write a value.
 var errNotWritable = errors.New("not writable")
 
-// bodyKind is how a body is encoded.
+// bodyKind is the encoding of a body.
 type bodyKind uint8
 
 const (
@@ -69,143 +69,26 @@ var mediaTypes = map[bodyKind]string{
 	xmlBody:  "application/xml",
 }
 
-// parseFields reads the members of a body. Only json and xml have trees.
-func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error) {
-	var fields []*field
-	seen := make(map[string]bool)
-	for _, s := range block {
-		f := &field{name: s.first()}
-		if s.first() == "when" && !s.words[0].quoted {
-			c, err := p.parseCondition(s, s.args())
-			if err != nil {
-				return nil, err
-			}
-			f.kind, f.when = group, &c
-		} else if err := p.parseField(s, f, kind); err != nil {
-			return nil, err
-		}
-		if s.opens {
-			children, err := p.parseFields(s.block, kind)
-			if err != nil {
-				return nil, err
-			}
-			if len(children) == 0 {
-				return nil, s.fail("the block is empty")
-			}
-			f.children = children
-		}
-		if f.kind == group {
-			if !s.opens {
-				return nil, s.fail("write: when CONDITION { … }")
-			}
-			if kind == xmlBody && slices.ContainsFunc(f.children, (*field).isAttribute) {
-				return nil, s.fail("an attribute has no place in a when block")
-			}
-		} else if kind == jsonBody {
-			if seen[f.name] {
-				return nil, s.fail("%s appears twice; a list is %s[] value value", f.name, f.name)
-			}
-			seen[f.name] = true
-		}
-		fields = append(fields, f)
-	}
-	return fields, nil
-}
-
-func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
-	tree := kind == jsonBody || kind == xmlBody
-	name, isList := strings.CutSuffix(f.name, "[]")
-	if tree && isList {
-		f.name = name
-	}
-	if strings.ContainsAny(f.name, "{}") {
-		return s.fail("the name of a member is fixed text, %q holds a brace", f.name)
-	}
-	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
-		return s.fail("%q is not a name for an element", f.name)
-	}
-	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.opens || isList) {
-		return s.fail("%s has one value", f.name)
-	}
-	args := s.args()
-	switch {
-	case s.opens && !tree:
-		return s.fail("%s has no tree: a form knows only names and values", f.name)
-	case s.opens && len(args) > 0:
-		return s.fail("%s has a value and a block, it takes one of them", f.name)
-	case s.opens && isList:
-		f.kind = objectInList
-		return nil
-	case s.opens:
-		f.kind = object
-		return nil
-	case tree && isList:
-		f.kind = list
-	}
-	typed := textValue
-	if len(args) == 2 && args[0].text == "int" && !args[0].quoted && kind == jsonBody {
-		typed, args = integerValue, args[1:]
-	}
-	if len(args) == 0 || len(args) > 1 && f.kind != list {
-		return s.fail("%s takes one value; quote it if it has spaces%s", f.name, hashHint(s))
-	}
-	for _, w := range args {
-		if kind == jsonBody && (strings.HasPrefix(w.text, "{\"") || strings.HasPrefix(w.text, "[")) {
-			return s.fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", f.name, f.name, f.name)
-		}
-		t, err := p.parseTemplate(s, w.text)
-		if err != nil {
-			return err
-		}
-		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == jsonBody && f.kind != list) {
-			return s.fail("{%s} is a list: write %s[] {%s}", mediaHole, f.name, mediaHole)
-		}
-		if _, fixed := t.fixed(); fixed && typed == integerValue {
-			return s.fail("int stands before a hole; a number is written as it is: %s 5", f.name)
-		}
-		v := value{template: t, kind: typed}
-		if kind == jsonBody && !w.quoted && typed == textValue && isLiteral(w.text) {
-			v.kind = literalValue
-		}
-		f.values = append(f.values, v)
-	}
-	return nil
-}
-
-// ownText is the name of a member that is the text of the element around it.
-const ownText = "."
-
-// xmlName is a name of an element or attribute, of ASCII letters.
-var xmlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
-
-// isAttribute reports whether a member of an xml body is an attribute of the element around it.
-func (f *field) isAttribute() bool { return strings.HasPrefix(f.name, "@") }
-
-// isLiteral reports whether a bare word is JSON by itself: true, false, null or a number as JSON writes them.
-func isLiteral(w string) bool {
-	switch w {
-	case "true", "false", "null":
-		return true
-	}
-	return w != "" && (w[0] == '-' || w[0] >= '0' && w[0] <= '9') && gjson.Valid(w)
-}
-
-// isInteger reports whether JSON can write a text as a whole number, without changing a digit.
-func isInteger(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 64)
-	return err == nil && (s[0] != '0' || s == "0")
-}
-
-// bindFields puts the options in. Values of absent options go, and what becomes empty goes with them.
+// bindFields replaces the holes of options by their values. It drops values of absent options, and
+// members that become empty.
 func bindFields(fields []*field, options map[string]string) (bound []*field, err error) {
 	for _, f := range fields {
+		if f.kind == group && !f.when.decided(options) {
+			continue
+		}
 		b := *f
 		b.values = nil
+		given := false // true if at least 1 value is present
 		for _, v := range f.values {
-			t, ok := v.template.bind(options)
+			unbound := v.template
+			t, ok := unbound.bind(options)
+			if !ok && len(f.values) > 1 { // a list in JSON: the later values keep their positions
+				b.values = append(b.values, value{kind: absentValue})
+			}
 			if !ok {
 				continue
 			}
+			given = true
 			v.template = t
 			if fixed, ok := t.fixed(); ok {
 				v.fixed = []byte(fixed)
@@ -213,7 +96,7 @@ func bindFields(fields []*field, options map[string]string) (bound []*field, err
 				case v.kind == textValue:
 					v.fixed = gjson.AppendJSONString(nil, fixed)
 				case v.kind == integerValue && !isInteger(fixed):
-					return nil, fmt.Errorf("the option for %s has to be a number", f.name)
+					return nil, fmt.Errorf("option %s is a whole number", unbound.optionName())
 				}
 			}
 			b.values = append(b.values, v)
@@ -221,19 +104,31 @@ func bindFields(fields []*field, options map[string]string) (bound []*field, err
 		if b.children, err = bindFields(f.children, options); err != nil {
 			return nil, err
 		}
-		if len(b.values)+len(b.children) > 0 {
+		if given || len(b.children) > 0 {
 			bound = append(bound, &b)
 		}
 	}
 	return bound, nil
 }
 
-// eachPair gives the names and values of a form, query or multipart body in order.
-func eachPair(fields []*field, v *vars, emit func(name, value string)) {
+// eachPair calls a function with each name and value of a form, query or multipart body, in order.
+func eachPair(fields []*field, v *vars, emit func(name, value string)) error {
 	for _, f := range fields {
-		if f.kind == group {
+		switch f.kind {
+		case group:
 			if f.when.holds(v) {
-				eachPair(f.children, v, emit)
+				if err := eachPair(f.children, v, emit); err != nil {
+					return err
+				}
+			}
+			continue
+		case nested:
+			text, wrote, err := f.children[0].appendJSON(nil, v)
+			if err != nil {
+				return err
+			}
+			if wrote {
+				emit(f.name, string(text))
 			}
 			continue
 		}
@@ -246,17 +141,18 @@ func eachPair(fields []*field, v *vars, emit func(name, value string)) {
 			emit(f.name, s)
 		}
 	}
+	return nil
 }
 
-func appendForm(dst []byte, fields []*field, v *vars) []byte {
+func appendForm(dst []byte, fields []*field, v *vars) ([]byte, error) {
 	start := len(dst)
-	eachPair(fields, v, func(name, value string) {
+	err := eachPair(fields, v, func(name, value string) {
 		if len(dst) > start {
 			dst = append(dst, '&')
 		}
 		dst = appendEscaped(append(appendEscaped(dst, name), '='), value)
 	})
-	return dst
+	return dst, err
 }
 
 // appendEscaped is url.QueryEscape without a copy.
@@ -275,17 +171,17 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
-// appendMultipart appends a form as https://www.rfc-editor.org/rfc/rfc7578 has it.
-func appendMultipart(dst []byte, boundary string, fields []*field, v *vars) []byte {
-	eachPair(fields, v, func(name, value string) {
+// appendMultipart appends a form in the format of https://www.rfc-editor.org/rfc/rfc7578.
+func appendMultipart(dst []byte, boundary string, fields []*field, v *vars) ([]byte, error) {
+	err := eachPair(fields, v, func(name, value string) {
 		dst = append(append(append(dst, "--"...), boundary...), "\r\nContent-Disposition: form-data; name="...)
 		dst = append(strconv.AppendQuote(dst, name), "\r\n\r\n"...)
 		dst = append(append(dst, value...), "\r\n"...)
 	})
-	return append(append(append(dst, "--"...), boundary...), "--\r\n"...)
+	return append(append(append(dst, "--"...), boundary...), "--\r\n"...), err
 }
 
-// appendJSON appends the members of an object and reports whether there was any.
+// appendJSON appends the members of an object and reports whether it appended at least 1.
 func appendJSON(dst []byte, fields []*field, v *vars) (out []byte, wrote bool, err error) {
 	for _, f := range fields {
 		mark, more := len(dst), false
@@ -330,6 +226,9 @@ func (f *field) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err err
 		return dst, wrote, err
 	case list:
 		dst = append(dst, '[')
+		if len(f.values) > 1 {
+			return f.appendRow(dst, v)
+		}
 		for i := range f.values {
 			if f.values[i].template.isList() {
 				for _, url := range v.media() {
@@ -340,21 +239,34 @@ func (f *field) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err err
 				}
 				continue
 			}
-			mark, more := len(dst), false
-			if wrote {
-				dst = append(dst, ',')
-			}
-			if dst, more, err = f.values[i].appendJSON(dst, v); err != nil {
+			if dst, wrote, err = f.values[i].appendJSON(dst, v); err != nil {
 				return dst, false, err
 			}
-			if !more {
-				dst = dst[:mark]
-			}
-			wrote = wrote || more
 		}
 		return append(dst, ']'), wrote, nil
 	}
 	return f.values[0].appendJSON(dst, v)
+}
+
+// appendRow appends the values of a list with several values. It writes null for an empty value, so
+// that the others keep their positions.
+func (f *field) appendRow(dst []byte, v *vars) (out []byte, wrote bool, err error) {
+	for i := range f.values {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		more := false
+		if f.values[i].kind != absentValue {
+			if dst, more, err = f.values[i].appendJSON(dst, v); err != nil {
+				return dst, false, err
+			}
+		}
+		if !more {
+			dst = append(dst, "null"...)
+		}
+		wrote = wrote || more
+	}
+	return append(dst, ']'), wrote, nil
 }
 
 func (val *value) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err error) {
@@ -375,8 +287,8 @@ func (val *value) appendJSON(dst []byte, v *vars) (out []byte, wrote bool, err e
 	return gjson.AppendJSONString(dst, s), true, nil
 }
 
-// appendXML appends elements. A member whose name begins with @ is an attribute of the element around it, one named .
-// is its text.
+// appendXML appends elements. A member whose name begins with "@" becomes an attribute of the
+// enclosing element. A member named "." becomes the text of the enclosing element.
 func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err error) {
 	for _, f := range fields {
 		if f.isAttribute() {
@@ -428,7 +340,7 @@ func appendXML(dst *bytes.Buffer, fields []*field, v *vars) (wrote bool, err err
 	return wrote, nil
 }
 
-// appendAttributes appends the attributes of an element and reports whether there was any.
+// appendAttributes appends the attributes of an element and reports whether it appended at least 1.
 func (f *field) appendAttributes(dst *bytes.Buffer, v *vars) (wrote bool, err error) {
 	for _, a := range f.children {
 		if !a.isAttribute() {
@@ -448,7 +360,7 @@ func (f *field) appendAttributes(dst *bytes.Buffer, v *vars) (wrote bool, err er
 	return wrote, nil
 }
 
-// texts are the values of a member that is no object.
+// texts returns the values of a member that is not an object.
 func (f *field) texts(v *vars) (list []string) {
 	for i := range f.values {
 		if f.values[i].template.isList() {
@@ -460,7 +372,7 @@ func (f *field) texts(v *vars) (list []string) {
 	return list
 }
 
-// escapeXML escapes a text, or fails where XML 1.0 has no way to write a character.
+// escapeXML escapes a text. It fails if the text contains a character that XML 1.0 cannot express.
 func escapeXML(dst *bytes.Buffer, s string) error {
 	for _, r := range s {
 		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {

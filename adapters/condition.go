@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -8,16 +9,33 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
-// condition decides whether a variant or a group of members takes part.
+// condition decides whether a send block is a candidate, or whether a group of members is sent.
 type condition struct {
 	negated bool
-	hole    filler // of a value that must not be empty
+	hole    filler // the hole whose value must not be empty
 	unicode bool
 	media   bool
 	alpha   bool // the sender is alphanumeric
 	unit    text.Unit
 	compare func(length, limit int) bool
 	limit   int
+	option  *optionCondition
+}
+
+// optionCondition is a condition on an option. Bind evaluates it once.
+type optionCondition struct {
+	name  string
+	value string // the required value; "" accepts any value
+}
+
+// decided reports whether a condition on an option is true. It returns true for conditions on the
+// message, which are evaluated later.
+func (c *condition) decided(options map[string]string) bool {
+	if c.option == nil {
+		return true
+	}
+	v := options[c.option.name]
+	return (v != "" && (c.option.value == "" || v == c.option.value)) != c.negated
 }
 
 var comparisons = map[string]func(a, b int) bool{
@@ -27,7 +45,8 @@ var comparisons = map[string]func(a, b int) bool{
 	">":  func(a, b int) bool { return a > b },
 }
 
-// parseCondition reads what stands behind when: [no] media, unicode, alphanumeric or {hole}, or UNIT <= N.
+// parseCondition reads the words after `when`: [no] media, unicode, alphanumeric or {hole}, or UNIT
+// <= N.
 func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 	var c condition
 	if len(words) > 1 && words[0].text == "no" {
@@ -52,6 +71,22 @@ func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 			c.hole = t[0].fill
 			return c, nil
 		}
+		if o := p.optionOf(t); o != nil {
+			c.option = &optionCondition{name: o.Name}
+			return c, nil
+		}
+	case len(words) == 3 && strings.HasPrefix(words[0].text, "{") && (words[1].text == "==" || words[1].text == "!=") && !c.negated:
+		t, err := p.parseTemplate(s, words[0].text)
+		if err != nil {
+			return c, err
+		}
+		if o := p.optionOf(t); o != nil {
+			if !slices.Contains(o.Values, words[2].text) {
+				return c, s.fail("only an option with a list of values is compared, with one of them: option %s optional in A B", o.Name)
+			}
+			c.option, c.negated = &optionCondition{o.Name, words[2].text}, words[1].text == "!="
+			return c, nil
+		}
 	case len(words) == 3 && !c.negated:
 		unit, ok := text.ParseUnit(words[0].text)
 		limit, err := strconv.Atoi(words[2].text)
@@ -59,13 +94,26 @@ func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 			return c, nil
 		}
 	}
-	return c, s.fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160")
+	return c, s.fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
+}
+
+// optionOf returns the option of a template that consists of a single {option.NAME}.
+func (p *parser) optionOf(t template) *Option {
+	for i := range p.def.Options {
+		if o := &p.def.Options[i]; len(t) == 1 && t[0].hole == optionHole+o.Name {
+			return o
+		}
+	}
+	return nil
 }
 
 // isLength reports whether the condition is about the length of the text.
 func (c *condition) isLength() bool { return c.compare != nil }
 
 func (c *condition) holds(v *vars) bool {
+	if c.option != nil {
+		return true // bind has dropped the groups whose condition is false
+	}
 	ok := false
 	switch {
 	case c.media:

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -47,7 +48,8 @@ func TestCollection(t *testing.T) {
 	}
 }
 
-// A failure that hides in a reply of success is one all the same, and what has no id of its own gets ours.
+// A failure that hides in a reply of success is one all the same, and what has no id of its own
+// gets ours.
 func TestHiddenFailures(t *testing.T) {
 	hidden := 0
 	for _, name := range Names() {
@@ -63,10 +65,10 @@ func TestHiddenFailures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reply := sent.call.reply
-			success := x.Receipt.Outcome == "accepted"
-			if success && reply.generated != (x.Receipt.ID == "own") {
-				t.Errorf("%s/%s: the id %q is not ours", name, x.Name, x.Receipt.ID)
+			reply := sent.request.reply
+			success := x.Result.Outcome == "accepted"
+			if success && reply.generated != (x.Result.ID == "own") {
+				t.Errorf("%s/%s: the id %q is not ours", name, x.Name, x.Result.ID)
 			}
 			if success || !inRanges(reply.status, x.Reply.Status) {
 				continue
@@ -106,7 +108,7 @@ func TestConformance(t *testing.T) {
 				t.Run(x.Name, func(t *testing.T) {
 					x.check(t, d, seen)
 				})
-				if x.Receipt.Outcome == "accepted" {
+				if x.Result.Outcome == "accepted" {
 					accepted++
 				} else {
 					failed++
@@ -140,26 +142,26 @@ func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
 		return
 	}
 	sent, err := a.Prepare(t.Context(), m, x.token(), now)
-	var receipt sms.Receipt
+	var result sms.Result
 	if refusal := (*sms.Refusal)(nil); errors.As(err, &refusal) {
-		receipt = sms.Receipt{Outcome: sms.Refused, Refusal: refusal}
+		result = sms.Result{Outcome: sms.Refused, Refusal: refusal}
 	} else if err != nil {
 		t.Fatal(err)
 	} else {
 		if x.Request != nil {
 			checkRequest(t, x.Request, sent.Request)
-			seen.variants[sent.call.variant] = true
-		} else if x.Receipt.Outcome == "accepted" && x.Receipt.ID == "" {
+			seen.sends[sent.request.block] = true
+		} else if x.Result.Outcome == "accepted" && x.Result.ID == "" {
 			t.Error("a success without a request")
 		}
 		body := []byte(x.Reply.Body)
-		receipt = sent.Read(x.Reply.Status, x.Reply.Header(), body, true)
-		for i := range body { // the buffer is used again, so a receipt must keep nothing of it
+		result = sent.Read(x.Reply.Status, x.Reply.Header(), body, true)
+		for i := range body { // the buffer is used again, so a result must keep nothing of it
 			body[i] = '#'
 		}
-		seen.reply(sent.call.variant, answer{x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true}, receipt)
+		seen.reply(sent.request.block, answer{x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true, ""}, result)
 	}
-	x.compare(t, receipt)
+	x.compare(t, result)
 }
 
 // checkToken runs the exchange that fetches the token, and reports whether there is one now.
@@ -171,46 +173,49 @@ func (x exchange) checkToken(t *testing.T, a *Adapter, seen *coverage) bool {
 	if x.Token.Request != nil {
 		checkRequest(t, x.Token.Request, r)
 	}
-	token, receipt := a.ReadToken(x.Token.Reply.Status, x.Token.Reply.Header(), []byte(x.Token.Reply.Body), true, now)
+	token, result := a.ReadToken(x.Token.Reply.Status, x.Token.Reply.Header(), []byte(x.Token.Reply.Body), true, now)
 	if token.Secret.Reveal() != x.Token.Access || token.Lifetime.Seconds() != x.Token.Lifetime {
 		t.Errorf("the token is good for %s, want %v s", token.Lifetime, x.Token.Lifetime)
 	}
 	if token.Secret.Empty() {
 		seen.noToken = true
-		x.compare(t, receipt)
+		x.compare(t, result)
 		return false
 	}
 	seen.token = seen.token || x.Token.Request != nil
 	return true
 }
 
-// compare holds a receipt against the recorded one.
-func (x exchange) compare(t *testing.T, receipt sms.Receipt) {
+// compare holds a result against the recorded one.
+func (x exchange) compare(t *testing.T, result sms.Result) {
 	t.Helper()
-	want := x.Receipt
+	want := x.Result
 	if want.ID == "own" {
 		want.ID = messageID
 	}
-	cause := receipt.Cause().String()
-	if receipt.Outcome == sms.Accepted {
+	cause := result.Cause().String()
+	if result.Outcome == sms.Accepted {
 		cause = ""
 	}
-	if receipt.Outcome.String() != want.Outcome || cause != want.Cause || receipt.ID != want.ID || receipt.Code != want.Code {
-		t.Errorf("got %s %s, id %q, code %q (%s); want %+v", receipt.Outcome, cause, receipt.ID, receipt.Code, receipt.Detail, want)
+	if result.Cause() == sms.Quota && result.Scope.String() != cmp.Or(want.For, sms.ForAccount.String()) {
+		t.Errorf("a quota for %s, want %+v", result.Scope, want)
+	}
+	if result.Outcome.String() != want.Outcome || cause != want.Cause || result.PhoneID() != want.ID || result.Code != want.Code {
+		t.Errorf("got %s %s, id %q, code %q (%s); want %+v", result.Outcome, cause, result.PhoneID(), result.Code, result.Detail, want)
 	}
 }
 
 // replaceCodes runs a recorded failure with its code replaced by every code that no exchange has.
 func (x exchange) replaceCodes(t *testing.T, d *Definition, seen *coverage) {
-	if x.Reply == nil || x.Receipt.Code == "" {
+	if x.Reply == nil || x.Result.Code == "" {
 		return
 	}
 	sent, err := x.adapter(t, d).Prepare(t.Context(), x.message(), x.token(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := regexp.MustCompile(`\b` + regexp.QuoteMeta(x.Receipt.Code) + `\b`)
-	for _, rule := range sent.call.reply.causes {
+	whole := regexp.MustCompile(`\b` + regexp.QuoteMeta(x.Result.Code) + `\b`)
+	for _, rule := range sent.request.reply.causes {
 		for _, code := range rule.codes {
 			if seen.rules[code] {
 				continue
@@ -223,110 +228,8 @@ func (x exchange) replaceCodes(t *testing.T, d *Definition, seen *coverage) {
 	}
 }
 
-// coverage remembers what of a definition the exchanges have reached.
-type coverage struct {
-	variants map[*variant]bool
-	paths    map[string]bool
-	rules    map[string]bool
-	// token is set if a token was fetched, noToken if one was refused
-	token, noToken bool
-}
-
-func newCoverage() *coverage {
-	return &coverage{variants: map[*variant]bool{}, paths: map[string]bool{}, rules: map[string]bool{}}
-}
-
-func (c *coverage) reply(v *variant, a answer, got sms.Receipt) {
-	doc := v.reply.open(a)
-	if doc == nil {
-		// Of a reply of another kind only the status and the whole body count.
-		for i, rule := range v.reply.causes {
-			if rule.when != nil && (rule.when.of == "status" || rule.when.of == wholeBody) && got.Cause() == rule.cause {
-				if holds, _ := rule.when.holds(nil, a, &sms.Receipt{}); holds {
-					c.rules[fmt.Sprint("when ", i)] = true
-					return
-				}
-			}
-		}
-		return
-	}
-	for _, p := range v.reply.paths() {
-		if values, present := doc.values(p); present && (len(values) == 0 || strings.Join(values, "") != "") {
-			c.paths[p.text] = true
-		}
-	}
-	if got.Outcome == sms.Accepted {
-		return
-	}
-	found := sms.Receipt{Status: a.status, Code: firstOf(doc, v.reply.code), Detail: firstOf(doc, v.reply.message)}
-	for i, rule := range v.reply.causes {
-		for _, code := range rule.codes {
-			if code == found.Code && got.Cause() == rule.cause {
-				c.rules[code] = true
-				return
-			}
-		}
-		if rule.when != nil && got.Cause() == rule.cause {
-			if holds, _ := rule.when.holds(doc, a, &found); holds {
-				c.rules[fmt.Sprint("when ", i)] = true
-				return
-			}
-		}
-	}
-}
-
-// check fails for everything that no exchange has reached.
-func (c *coverage) check(t *testing.T, d *Definition) {
-	if d.token != nil && !(c.token && c.noToken) {
-		t.Error("record an exchange whose token is fetched, with its request, and one whose token is refused")
-	}
-	for _, v := range d.variants {
-		if !c.variants[v] {
-			t.Errorf("no exchange with a request reaches the variant in line %d", v.at.line)
-		}
-		for _, p := range v.reply.paths() {
-			if !c.paths[p.text] {
-				t.Errorf("the path %s hits in no exchange", p.text)
-			}
-		}
-		for i, rule := range v.reply.causes {
-			for _, code := range rule.codes {
-				if !c.rules[code] {
-					t.Errorf("no exchange has code %s (%s)", code, rule.cause)
-				}
-			}
-			if rule.when != nil && !c.rules[fmt.Sprint("when ", i)] {
-				t.Errorf("no exchange meets the condition of %s in cause line %d", rule.cause, i+1)
-			}
-		}
-	}
-}
-
-// paths are all paths of a reply, but those of predicates on the whole of a text.
-func (r *reply) paths() []path {
-	all := slices.Concat(r.id, r.code, r.message)
-	for _, p := range r.accepted {
-		if p.path.text != "" {
-			all = append(all, p.path)
-		}
-	}
-	for _, rule := range r.causes {
-		if rule.when != nil && rule.when.path.text != "" {
-			all = append(all, rule.when.path)
-		}
-	}
-	return all
-}
-
-// hostile are texts that must arrive as they are.
-var hostile = []string{
-	"{env.HOME} {sms.to} {option.auth_token} {http.request.uri}", "{{ printf }} {% x %} ${x} %s %d %00", `"quoted" 'twice' \ back`,
-	"line\r\nX-Header: injected\r\n\r\nbody", "NUL\x00NUL", "U+2028\u2028 and \u2029", "</Body></Message> <![CDATA[ ]]> &amp; &to=+1",
-	"👨‍👩‍👧‍👦 e\u0301 \u202eright\u202c", "; rm -rf / && `id`", "--boundary\r\nContent-Disposition: form-data", "+ +1 %2B a=b&c=d#e?f/g",
-}
-
-// TestHostileText sends what breaks templates by every request of every definition, and reads it back with decoders that
-// servers use.
+// TestHostileText sends what breaks templates by every request of every definition, and reads it
+// back with decoders that servers use.
 func TestHostileText(t *testing.T) {
 	padding := strings.Repeat(" padding", 25) // beyond the limit of the first request of some
 	for _, name := range Names() {
@@ -336,7 +239,7 @@ func TestHostileText(t *testing.T) {
 		}
 		x := exchanges(t, name)[0]
 		a := x.adapter(t, d)
-		reached := map[*variant]bool{}
+		reached := map[*sendBlock]bool{}
 		for _, text := range append(hostile, strings.Repeat("0123456789", 1000)) {
 			for _, c := range []struct {
 				text  string
@@ -346,7 +249,7 @@ func TestHostileText(t *testing.T) {
 				if m.Body, m.Media = sms.Hide(c.text), c.media; m.To.IsZero() || m.To.Value[1] != '1' {
 					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
 				}
-				parts, err := a.Parts(m, 100)
+				plan, err := planOf(a, m, 100)
 				if c.media != nil && causeOf(err) == "unsupported_content" {
 					continue
 				}
@@ -355,13 +258,13 @@ func TestHostileText(t *testing.T) {
 					continue
 				}
 				arrived := ""
-				for _, part := range parts {
-					sent, err := a.Prepare(t.Context(), part, x.token(), now)
+				for i := range plan.Split().Parts {
+					sent, err := plan.Request(t.Context(), i, x.token(), now)
 					if err != nil {
 						t.Fatalf("%s %q: %v", name, c.text, err)
 					}
-					reached[sent.call.variant] = true
-					arrived += hostileText(t, a, part.Body.Reveal(), sent.Request)
+					reached[sent.request.block] = true
+					arrived += hostileText(t, a, plan.Part(i).Body.Reveal(), sent.Request)
 				}
 				want := c.text
 				if a.replacer != nil {
@@ -372,15 +275,16 @@ func TestHostileText(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range a.variants {
-			if !reached[c.variant] {
-				t.Errorf("%s: no hostile text goes through the request in line %d", name, c.variant.at.line)
+		for _, c := range a.sends {
+			if !reached[c.block] {
+				t.Errorf("%s: no hostile text goes through the request in line %d", name, c.block.at.line)
 			}
 		}
 	}
 }
 
-// hostileText finds a text in a request, as it is or in UTF-16, and nowhere that it does not belong.
+// hostileText finds a text in a request, as it is or in UTF-16, and nowhere that it does not
+// belong.
 func hostileText(t *testing.T, a *Adapter, text string, r *http.Request) string {
 	t.Helper()
 	if a.replacer != nil {
@@ -402,7 +306,8 @@ func hostileText(t *testing.T, a *Adapter, text string, r *http.Request) string 
 	return "(not found)"
 }
 
-// TestNothingPrints prints everything that an exchange is made of in every way, and looks for the text and the secrets.
+// TestNothingPrints prints everything that an exchange is made of in every way, and looks for the
+// text and the secrets.
 func TestNothingPrints(t *testing.T) {
 	const canary = "canary-text-of-the-message"
 	for _, name := range Names() {
@@ -447,14 +352,14 @@ func TestNothingPrints(t *testing.T) {
 			for _, status := range []int{200, 400, 500} {
 				r := sent.Read(status, http.Header{}, []byte(body), true)
 				fmt.Fprintf(&out, "%v %+v %#v %s\n", r, r, r, r.Refusal)
-				log.Info("receipt", zap.Any("receipt", r))
+				log.Info("result", zap.Any("result", r))
 			}
 		}
-		for _, v := range []any{m, *m, m.Body, a.secrets, a.forms()} {
+		for _, v := range []any{m, *m, m.Body, a.redacted, *a.redacted} {
 			fmt.Fprintf(&out, "%v %+v %#v %s %q %x\n", v, v, v, v, v, v)
 			log.Info("value", zap.Any("value", v))
 		}
-		fmt.Fprintf(&out, "%v %v %v", a.secrets, a.forms(), d.Options)
+		fmt.Fprintf(&out, "%v %v", *a.redacted, d.Options)
 		if s := out.String(); strings.Contains(s, canary) || secret != "" && strings.Contains(s, secret) ||
 			strings.Contains(s, hex.EncodeToString([]byte(canary))) {
 			t.Errorf("%s prints the text or a secret:\n%.2000s", name, s)
@@ -462,9 +367,17 @@ func TestNothingPrints(t *testing.T) {
 	}
 }
 
+// span is the numbers from one up to another.
+func span(from, to int) (all []int) {
+	for n := from; n < to; n++ {
+		all = append(all, n)
+	}
+	return all
+}
+
 // TestOnlyAcceptanceIsAccepted gives every definition replies that say nothing.
 func TestOnlyAcceptanceIsAccepted(t *testing.T) {
-	for _, name := range Names() {
+	for _, name := range sample(Names()) {
 		d, err := Builtin(name)
 		if err != nil {
 			t.Fatal(err)
@@ -477,16 +390,20 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 			t.Fatal(err)
 		}
 		good := exchanges(t, name)
-		for status := 100; status < 600; status++ {
-			if r := sent.call.reply; r.generated && len(r.accepted) == 0 && inRanges(r.status, status) {
+		for _, status := range slices.Concat(span(100, 104), span(199, 210), []int{226, 250, 299}, span(300, 310), span(400, 432), span(498, 530), []int{599}) {
+			if r := sent.request.reply; r.generated && len(r.accepted) == 0 && inRanges(r.status, status) {
 				continue // the API has no body to go by
 			}
-			for _, body := range []string{"", " ", "<html><body>Welcome</body></html>", "<!DOCTYPE html><p>x", "garbage", "{", `{"sid":`, "\x00\xff\xfe", "<a>", "a=b&c"} {
+			bodies := []string{"", "<html><body>Welcome</body></html>", "garbage", "{", " ", "<!DOCTYPE html><p>x", `{"sid":`, "\x00\xff\xfe", "<a>", "a=b&c"}
+			if status < 200 || status > 299 {
+				bodies = bodies[:4]
+			}
+			for _, body := range bodies {
 				r := sent.Read(status, http.Header{}, []byte(body), true)
 				if r.Outcome == sms.Accepted {
 					t.Errorf("%s: %d %q is accepted", name, status, body)
 				}
-				if status >= 200 && status < 300 && r.Outcome != sms.OutcomeUnknown && d.variants[0].reply.kind != textReply {
+				if status >= 200 && status < 300 && r.Outcome != sms.OutcomeUnknown && d.sends[0].reply.kind != textReply {
 					t.Errorf("%s: %d %q is %s %s, want unknown", name, status, body, r.Outcome, r.Cause())
 				}
 				if status >= 500 && r.Outcome != sms.OutcomeUnknown || status >= 300 && status < 400 && r.Cause() != sms.Misconfigured {
@@ -494,27 +411,30 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 				}
 			}
 			for _, body := range []string{"{}", "[]", `"ok"`, "null", "1"} {
+				if status < 200 || status > 299 {
+					break
+				}
 				if r := sent.Read(status, http.Header{}, []byte(body), true); r.Outcome == sms.Accepted {
 					t.Errorf("%s: %d %q is accepted", name, status, body)
 				}
 			}
 		}
 		for _, g := range good {
-			if g.Receipt.Outcome != "accepted" {
+			if g.Result.Outcome != "accepted" {
 				continue
 			}
 			gs, err := g.adapter(t, d).Prepare(t.Context(), g.message(), g.token(), now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r := gs.call.reply; r.generated && len(r.accepted) == 0 {
+			if r := gs.request.reply; r.generated && len(r.accepted) == 0 {
 				continue
 			}
 			if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body), false); r.Outcome != sms.OutcomeUnknown {
 				t.Errorf("%s: a cut reply is %s", name, r.Outcome)
 			}
 			for cut := range len(g.Reply.Body) {
-				if kind := gs.call.reply.kind; kind == textReply || kind == pairsReply || gs.call.reply.generated {
+				if kind := gs.request.reply.kind; kind == textReply || kind == pairsReply || gs.request.reply.generated {
 					break // of a text any beginning may be a whole text; what was cut is told by the connection
 				}
 				if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body[:cut]), true); r.Outcome == sms.Accepted {

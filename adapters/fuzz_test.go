@@ -11,9 +11,10 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// FuzzReply gives every kind of reply anything to read: nothing but a whole reply of an accepted status is accepted.
+// FuzzReply gives every kind of reply anything to read: nothing but a whole reply of an accepted
+// status is accepted.
 func FuzzReply(f *testing.F) {
-	var calls []*Exchange
+	var calls []*Call
 	for _, rules := range []string{
 		"reply json\naccepted status 200\naccepted s != no\nid id a.0.b\ncode code\nmessage `l.#(s==\"1\").t` m\ncause busy 1",
 		"reply xml\naccepted status 200\nid //id\ncode //code\nmessage //m",

@@ -8,7 +8,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// numberForm is how a provider writes telephone numbers.
+// numberForm is a provider's format of telephone numbers.
 type numberForm uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 
 var numberFormNames = map[string]numberForm{"e164": e164, "digits": digits, "00": doubleZero, "nanp10": nanp10, "nanp11": nanp11}
 
-// numberForms are the forms of sender and recipient.
+// numberForms contains the formats of sender and recipient.
 type numberForms struct{ sender, recipient numberForm }
 
 // parse reads: number [sender|recipient] FORM.
@@ -44,7 +44,7 @@ func (f *numberForms) parse(s *statement) error {
 	return nil
 }
 
-// write writes the numbers of a message into v, or says why this API cannot take them.
+// write sets the numbers in v, or returns the refusal of a number that the form cannot express.
 func (f numberForms) write(v *vars) *sms.Refusal {
 	var ok bool
 	if v.to, ok = f.recipient.write(v.message.To); !ok {
@@ -56,8 +56,8 @@ func (f numberForms) write(v *vars) *sms.Refusal {
 	return nil
 }
 
-// write writes a number; short codes and alphanumeric senders stay as they are. What the form cannot express is
-// refused, not guessed.
+// write formats a number. Short codes and alphanumeric senders are not changed. It returns false
+// for a number that the form cannot express.
 func (f numberForm) write(n sms.Number) (string, bool) {
 	if n.Kind != sms.Phone {
 		return n.Value, true

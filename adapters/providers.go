@@ -2,27 +2,29 @@ package adapters
 
 import (
 	"embed"
-	"fmt"
+	"errors"
 	"io/fs"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// Extension is the ending of definition files.
+// Extension is the file name extension of definitions.
 const Extension = ".caddyfile"
 
 //go:embed providers/*.caddyfile
 var files embed.FS
 
-// parsed holds built-in definitions that were asked for.
+// parsed caches built-in definitions by name.
 var parsed sync.Map
 
 // Names lists the built-in adapters in alphabetical order.
 func Names() []string {
 	entries, err := fs.ReadDir(files, "providers")
 	if err != nil {
-		panic(err) // the folder is part of the binary
+		panic(err) // impossible: the folder is embedded in the binary
 	}
 	var names []string
 	for _, e := range entries {
@@ -39,7 +41,7 @@ func Source(name string) (string, error) {
 			return string(text), nil
 		}
 	}
-	return "", fmt.Errorf("there is no adapter %q%s", name, Meant(name, Names()))
+	return "", errors.New(suggest.Unknown("adapter", name, Names()))
 }
 
 // Builtin returns a built-in definition.

@@ -11,9 +11,10 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// TestReadme holds the page against the parser: its definitions are definitions, and it names all that there is.
-func TestReadme(t *testing.T) {
-	page, err := os.ReadFile("README.md")
+// TestLanguagePage holds the page against the parser: its definitions are definitions, and it names
+// all that there is.
+func TestLanguagePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/adapter-language.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestReadme(t *testing.T) {
 		}
 		definitions++
 		line := strings.Count(text[:block[4]], "\n") + 1
-		d, err := Parse("readme", "README.md", line, source)
+		d, err := Parse("page", "adapter-language.md", line, source)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -42,7 +43,7 @@ func TestReadme(t *testing.T) {
 			continue
 		}
 		if _, err := a.Prepare(t.Context(), saying("Hello"), noToken, now); err != nil {
-			t.Errorf("README.md:%d: %v", line, err)
+			t.Errorf("adapter-language.md:%d: %v", line, err)
 		}
 	}
 	if definitions < 3 {

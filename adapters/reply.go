@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"net/http"
 	"regexp"
@@ -15,18 +16,25 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// reply says how to read what a provider answers.
+// reply describes how to read a provider's reply.
 type reply struct {
 	kind      replyKind
 	separator string // between the pairs
 	status    []statusRange
-	accepted  []predicate
-	id        []path
-	generated bool
-	code      []path
-	message   []path
-	causes    []causeRule
-	// asksForWords is set if an accepted line is about code or message
+	// statusText is the text after `accepted status`
+	statusText string
+	accepted   []predicate
+	id         []path
+	generated  bool
+	shared     bool // several messages may get the same id
+	code       []path
+	message    []path
+	causes     []causeRule
+	// headers are the names of the headers that are read. idHeaders are the paths of `id` and
+	// `access` that lead to a header.
+	headers   []string
+	idHeaders []path
+	// asksForWords is set if an `accepted` line tests `code` or `message`
 	asksForWords bool
 }
 
@@ -42,90 +50,144 @@ const (
 
 type statusRange struct{ from, to int }
 
-// path leads to values in a reply: a gjson path, an XPath, a regular expression or a key, after the kind of reply.
+// path leads to values in a reply. The kind of the reply decides whether it is a gjson path, an
+// XPath, a regular expression or a key.
 type path struct {
-	text  string
-	xpath *xpath.Expr
-	regex func() *regexp.Regexp
+	text   string
+	xpath  *xpath.Expr
+	isName bool // the plain name of a member of a JSON object, read without gjson
+	regex  func() *regexp.Regexp
+	header string // canonical name of a header; regex, if set, selects a part of its value
 }
 
 // predicate is a condition on a reply.
 type predicate struct {
+	text   string // the line as it was written
 	path   path
-	of     string // id, code, message, status or the whole body instead of a path
+	of     string // `id`, `code`, `message`, `status` or the whole body, instead of a path
 	every  bool
 	op     string
 	values []string
 	regex  func() *regexp.Regexp
 	status []statusRange
+	at     place
 }
 
 // causeRule gives a cause to codes, or to replies for which a predicate holds.
 type causeRule struct {
 	cause sms.Cause
+	scope sms.Scope // only for a quota
 	codes []string
 	when  *predicate
+	at    place
 }
 
-// answer is a reply of a provider as it came.
+// answer is a provider's reply before it is interpreted.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	whole  bool // the body was read to its end
+	whole  bool   // the body was read to its end
+	text   string // the text of the message, which a reply may repeat
 }
 
-// read says what an answer means. own is our id of the message.
-func (r *reply) read(a answer, own string) sms.Receipt {
-	out := sms.Receipt{Status: a.status}
+// reading is the interpretation of an answer.
+type reading struct {
+	sms.Result
+	// note says why no line of the definition fits the answer; empty if a line fits
+	note string
+}
+
+// read interprets an answer. own is the id that we gave the message.
+func (r *reply) read(a answer, own string) reading {
+	out := reading{Result: sms.Result{Status: a.status}}
 	statusFits := inRanges(r.status, a.status)
-	success := a.status >= 200 && a.status < 300
-	if statusFits && r.generated && len(r.accepted) == 0 {
-		out.Outcome, out.ID = sms.Accepted, own
-		return out
-	}
+	needsNothing := r.generated && len(r.accepted) == 0 // the status alone decides, whatever the kind of the reply
 	doc := r.open(a)
-	if doc == nil {
+	if doc == nil && !(statusFits && needsNothing) {
 		return r.readOther(a, out)
 	}
-	out.ID = firstOf(doc, r.id)
-	shape := false
-	if !statusFits || r.asksForWords {
-		shape = r.findWords(doc, a, &out)
+	shape, fits, said := false, true, false
+	if doc != nil {
+		out.ID = firstOf(doc, r.id)
+		if !statusFits || r.asksForWords {
+			shape = r.findWords(doc, a, &out.Result)
+		}
+		fits, said = r.accepts(doc, a, &out.Result)
 	}
-	fits, said := r.accepts(doc, a, &out)
-	if statusFits && fits {
+	contradiction, words := noObjection, ""
+	if statusFits && !r.namesSuccess() {
+		if contradiction, words = r.objection(doc, a, out.ID); contradiction == noObjection && doc != nil && r.hasCause(firstOf(doc, r.code)) {
+			contradiction = saysError
+		}
+	}
+	if statusFits && fits && contradiction == noObjection {
 		out.Outcome, out.Code, out.Detail = sms.Accepted, "", ""
-		if r.generated {
+		switch {
+		case r.generated:
 			out.ID = own
+		case isNoID(out.ID):
+			out.ID = ""
 		}
 		return out
 	}
-	if statusFits && !r.asksForWords {
-		shape = r.findWords(doc, a, &out)
+	if statusFits && !r.asksForWords && doc != nil {
+		shape = r.findWords(doc, a, &out.Result)
 	}
+	note := r.unmet(doc, a, &out.Result, contradiction)
 	out.ID = ""
-	for _, rule := range r.causes {
-		if rule.when == nil && out.Code != "" && slices.Contains(rule.codes, out.Code) {
-			return failed(out, rule.cause, a)
-		}
-		if rule.when != nil {
-			if holds, _ := rule.when.holds(doc, a, &out); holds {
-				return failed(out, rule.cause, a)
-			}
-		}
+	if rule := r.cause(doc, a, &out.Result); rule != nil {
+		out.Result = rule.failed(out.Result, a)
+		return out
 	}
-	// Inside a 2xx only a reply that clearly says no is a refusal: what it lacks says nothing.
-	return failed(out, statusCause(a.status, success && !(statusFits && (shape || said))), a)
+	if !shape {
+		out.note = note
+	}
+	if contradiction == saysError {
+		out.Detail = cmp.Or(out.Detail, words)
+	}
+	// A 2xx reply is a refusal only if it clearly says no. A missing value is no evidence.
+	success := a.status >= 200 && a.status < 300
+	saysNo := statusFits && contradiction != doubtful && (shape || said || contradiction == saysError)
+	out.Result = failed(out.Result, statusCause(a.status, success && !saysNo), a)
+	return out
 }
 
-// readOther says what an answer means that is cut off or not of the kind it should be. Errors often are of another kind
-// than successes; of such an answer the status counts, and its words as a whole. A 2xx of another kind is always unknown,
-// and a 5xx unless its words say otherwise: it may come from anybody on the way.
-func (r *reply) readOther(a answer, out sms.Receipt) sms.Receipt {
-	out.Detail = "the reply is cut off or is not " + r.kind.String()
+// hasCause reports whether a cause line names the code.
+func (r *reply) hasCause(code string) bool {
+	return code != "" && slices.ContainsFunc(r.causes, func(rule causeRule) bool { return slices.Contains(rule.codes, code) })
+}
+
+// cause returns the first cause line that fits, or nil. If the reply is of another kind, doc is
+// nil, and only lines about the whole body or the status can fit.
+func (r *reply) cause(doc document, a answer, found *sms.Result) *causeRule {
+	for i := range r.causes {
+		rule := &r.causes[i]
+		if rule.when == nil {
+			if found.Code != "" && slices.Contains(rule.codes, found.Code) {
+				return rule
+			}
+			continue
+		}
+		if doc == nil && rule.when.of != "status" && rule.when.of != wholeBody {
+			continue
+		}
+		if holds, _ := rule.when.holds(doc, a, found); holds {
+			return rule
+		}
+	}
+	return nil
+}
+
+// readOther interprets an answer that is cut off or of an unexpected kind. Error replies often have
+// another kind than success replies. Only the status and the whole body are then used. A 2xx answer
+// always means unknown. A 5xx answer means unknown unless a cause line fits its body, because any
+// proxy on the way may have sent it.
+func (r *reply) readOther(a answer, out reading) reading {
+	out.note = r.unmet(nil, a, &out.Result, doubtful)
 	if a.status >= 200 && a.status < 300 {
-		return failed(out, sms.Unknown, a)
+		out.Result = failed(out.Result, sms.Unconfirmed, a)
+		return out
 	}
 	if words := bytes.TrimSpace(a.body); a.whole && len(words) > 0 && words[0] != '<' {
 		out.Detail = string(words)
@@ -135,17 +197,52 @@ func (r *reply) readOther(a answer, out sms.Receipt) sms.Receipt {
 			continue
 		}
 		if rule.when.of == "status" || rule.when.of == wholeBody {
-			if holds, _ := rule.when.holds(nil, a, &out); holds {
-				return failed(out, rule.cause, a)
+			if holds, _ := rule.when.holds(nil, a, &out.Result); holds {
+				out.note = ""
+				out.Result = rule.failed(out.Result, a)
+				return out
 			}
 		}
 	}
-	return failed(out, sms.CauseOfStatus(a.status), a)
+	out.Result = failed(out.Result, sms.CauseOfStatus(a.status), a)
+	return out
 }
 
-// accepts reports whether all predicates of an acceptance hold. If not, said reports whether that is because of what
-// the reply says, not of what it lacks.
-func (r *reply) accepts(doc document, a answer, found *sms.Receipt) (fits, said bool) {
+// unmet says why an answer was not accepted. It quotes the definition, never the answer.
+func (r *reply) unmet(doc document, a answer, found *sms.Result, contradiction verdict) string {
+	var lines []string
+	if !inRanges(r.status, a.status) {
+		lines = append(lines, "accepted status "+r.statusText)
+	}
+	if doc != nil {
+		for i := range r.accepted {
+			if holds, _ := r.accepted[i].holds(doc, a, found); !holds {
+				lines = append(lines, r.accepted[i].text)
+			}
+		}
+	}
+	var notes []string
+	switch {
+	case !a.whole:
+		notes = append(notes, "the reply is cut off")
+	case len(bytes.TrimSpace(a.body)) == 0:
+		notes = append(notes, "the reply is empty")
+	case doc == nil:
+		notes = append(notes, "the reply is not "+r.kind.String())
+	case contradiction == doubtful:
+		notes = append(notes, "the reply is a web page, an empty list or a long text, which `accepted status` alone does not accept")
+	case contradiction == saysError:
+		notes = append(notes, "the reply says error, which `accepted status` alone does not accept")
+	}
+	if len(lines) > 0 {
+		notes = append(notes, "does not hold: "+strings.Join(lines, "; "))
+	}
+	return strings.Join(notes, "; ")
+}
+
+// accepts reports whether all `accepted` predicates are true. If one is false, said reports whether
+// the reply contains a value that makes it false. A missing value does not set said.
+func (r *reply) accepts(doc document, a answer, found *sms.Result) (fits, said bool) {
 	fits = true
 	for i := range r.accepted {
 		holds, present := r.accepted[i].holds(doc, a, found)
@@ -155,8 +252,9 @@ func (r *reply) accepts(doc document, a answer, found *sms.Receipt) (fits, said 
 	return fits, said
 }
 
-// findWords looks for code and message, which an acceptance does not need, and reports whether there are any.
-func (r *reply) findWords(doc document, a answer, out *sms.Receipt) bool {
+// findWords looks for a code and a message and reports whether a path leads to one. An accepted
+// reply needs neither.
+func (r *reply) findWords(doc document, a answer, out *sms.Result) bool {
 	out.Code = firstOf(doc, r.code)
 	out.Detail = firstOf(doc, r.message)
 	shape := out.Code != "" || out.Detail != ""
@@ -166,10 +264,10 @@ func (r *reply) findWords(doc document, a answer, out *sms.Receipt) bool {
 	return shape
 }
 
-// statusCause is the cause that the status names, unless all is unclear.
+// statusCause returns the cause that the status implies, or Unconfirmed if the reply is unclear.
 func statusCause(status int, unclear bool) sms.Cause {
 	if unclear {
-		return sms.Unknown
+		return sms.Unconfirmed
 	}
 	return sms.CauseOfStatus(status)
 }
@@ -183,25 +281,35 @@ func inRanges(ranges []statusRange, status int) bool {
 	return false
 }
 
-// longestRetry is the longest time to wait that is believed.
-const longestRetry = 24 * time.Hour
+// A Retry-After above longestBusy is treated as a quota, because the app's user does not wait that
+// long. Values above longestRetry are reduced to it.
+const (
+	longestBusy  = time.Minute
+	longestRetry = time.Hour
+)
 
-// retryAfter reads how long a provider wants to be left alone, 0 if it does not say.
+// retryAfter returns the delay that the header Retry-After asks for, or 0 without the header. A
+// date is compared with the reply's own Date, so that the clocks may differ.
 // https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 func retryAfter(h http.Header) time.Duration {
 	s := h.Get("Retry-After")
 	if seconds, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(seconds) {
 		return time.Duration(min(max(seconds, 0), longestRetry.Seconds()) * float64(time.Second))
 	}
-	if t, err := http.ParseTime(s); err == nil {
-		return min(max(time.Until(t), 0), longestRetry)
+	t, err := http.ParseTime(s)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(t.Sub(now), 0), longestRetry)
 }
 
-// holds evaluates a predicate. If it does not hold, present reports whether that is because of what the reply says,
-// not of what it lacks.
-func (p *predicate) holds(doc document, a answer, found *sms.Receipt) (holds, present bool) {
+// holds evaluates a predicate. If the predicate is false, present reports whether the reply
+// contains a value that makes it false, as opposed to lacking a value.
+func (p *predicate) holds(doc document, a answer, found *sms.Result) (holds, present bool) {
 	if p.of == "status" {
 		return inRanges(p.status, a.status), true
 	}
@@ -237,6 +345,9 @@ func (p *predicate) holds(doc document, a answer, found *sms.Receipt) (holds, pr
 		case "in":
 			ok = slices.Contains(p.values, v)
 		case "exists":
+			if p.of == "id" && isNoID(v) {
+				return false, false
+			}
 			ok = v != ""
 		case "matches":
 			ok = p.regex().MatchString(v)
@@ -248,6 +359,20 @@ func (p *predicate) holds(doc document, a answer, found *sms.Receipt) (holds, pr
 	return true, true
 }
 
+// isNoID reports whether a value is a placeholder that APIs write when they gave no id: 0, -1, null
+// and the like.
+func isNoID(s string) bool {
+	if s == "" {
+		return false
+	}
+	if c := s[0]; c == '-' || c == '0' { // zeroes and hyphens, or a negative number
+		return strings.Trim(s, "0-") == "" || len(s) > 1 && c == '-' && strings.Trim(s[1:], "0123456789") == ""
+	}
+	return len(s) <= len("undefined") && slices.ContainsFunc(noIDs, func(word string) bool { return strings.EqualFold(s, word) })
+}
+
+var noIDs = []string{"null", "nil", "none", "undefined", "n/a"}
+
 func oneOrNone(s string) []string {
 	if s == "" {
 		return nil
@@ -255,14 +380,24 @@ func oneOrNone(s string) []string {
 	return []string{s}
 }
 
-// failed completes a receipt of a message that was not accepted.
-func failed(out sms.Receipt, c sms.Cause, a answer) sms.Receipt {
+// failed completes the result of a message that the rule refuses.
+func (c *causeRule) failed(out sms.Result, a answer) sms.Result {
+	out.Scope = c.scope
+	return failed(out, c.cause, a)
+}
+
+// failed completes a result of a message that was not accepted.
+func failed(out sms.Result, c sms.Cause, a answer) sms.Result {
 	out.Outcome = sms.Refused
-	if c == sms.Unknown {
+	if c == sms.Unconfirmed {
 		out.Outcome = sms.OutcomeUnknown
 	}
-	if c == sms.Busy {
+	if c == sms.Busy || c == sms.Quota {
 		out.RetryAfter = retryAfter(a.header)
+	}
+	if c == sms.Quota || out.RetryAfter > longestBusy {
+		out.Refusal = sms.ReachedQuota(out.RetryAfter)
+		return out
 	}
 	out.Refusal = &sms.Refusal{Cause: c, ByProvider: true, RetryAfter: out.RetryAfter}
 	return out

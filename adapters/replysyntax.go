@@ -3,6 +3,7 @@ package adapters
 import (
 	"errors"
 	"fmt"
+	"net/textproto"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -14,18 +15,21 @@ import (
 	"github.com/antchfx/xpath"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
 var replyKinds = map[string]replyKind{"json": jsonReply, "xml": xmlReply, "text": textReply, "pairs": pairsReply}
 
 var operators = []string{"==", "!=", "in", "exists", "empty", "matches", "every"}
 
-// replyWords are the statements that make up a reply, at the top of a definition or in a variant.
+// replyWords are the statements that make up a reply, at the top of a definition or in a send
+// block.
 var replyWords = []string{"reply", "accepted", "id", "code", "message", "cause"}
 
-// parseReply reads the reply statements among a list. What a variant says of one word replaces what stands above,
-// except cause lines, which come before those above. A variant with a reply line of its own takes nothing from above:
-// paths of one kind mean nothing in another.
+// parseReply reads the reply statements in a list. A statement in a send block replaces the
+// statements with the same first word above the block. Cause lines are not replaced: those in the
+// send block come first. A send block with its own reply line inherits nothing, because a path for
+// one kind of reply means nothing in another.
 func (p *parser) parseReply(statements []*statement, above reply) (reply, error) {
 	r := above
 	seen := make(map[string]bool)
@@ -62,11 +66,20 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 		switch word {
 		case "accepted":
 			if first {
-				r.status, r.accepted, r.asksForWords = nil, nil, false
+				r.status, r.statusText, r.accepted, r.asksForWords = nil, "", nil, false
 			}
 			err = r.parseAccepted(s)
 		case "id":
+			r.idHeaders, r.shared = nil, false
+			if w := s.words; len(w) > 2 && w[len(w)-1].text == "shared" && !w[len(w)-1].quoted {
+				paths := *s
+				paths.words, r.shared = w[:len(w)-1], true
+				s = &paths
+			}
 			r.generated = len(s.words) == 2 && s.words[1].text == "generated" && !s.words[1].quoted
+			if r.generated && r.shared {
+				return r, s.fail("id generated is a new one for each message; leave shared out")
+			}
 			if r.id = nil; !r.generated {
 				r.id, err = r.parsePaths(s)
 			}
@@ -102,7 +115,14 @@ func (r *reply) parsePaths(s *statement) ([]path, error) {
 		return nil, s.fail("%s takes at least one path%s", s.first(), hashHint(s))
 	}
 	var paths []path
-	for _, w := range s.args() {
+	for i, w := range s.args() {
+		if w.text == headerWord && !w.quoted {
+			p, err := r.parseHeaderPath(s, s.args()[i+1:])
+			if first := s.first(); first == "id" || first == "access" {
+				r.idHeaders = append(r.idHeaders, p)
+			}
+			return append(paths, p), err
+		}
 		p, err := r.parsePath(s, w.text, w.quoted)
 		if err != nil {
 			return nil, err
@@ -112,31 +132,77 @@ func (r *reply) parsePaths(s *statement) ([]path, error) {
 	return paths, nil
 }
 
+// headerWord, in place of a path, says that the name of a header follows.
+const headerWord = "header"
+
+// parseHeaderPath reads the words after `header`, up to the end of the line: NAME [PATTERN].
+func (r *reply) parseHeaderPath(s *statement, w []word) (p path, err error) {
+	if len(w) == 0 || len(w) > 2 || !headerName.MatchString(w[0].text) || len(w) == 2 && !w[1].quoted {
+		return p, s.fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; a path that is called header stands in quotes", s.first())
+	}
+	p.header = textproto.CanonicalMIMEHeaderKey(w[0].text)
+	p.text = headerWord + " " + p.header
+	if len(w) == 2 {
+		if p.regex, err = pattern(w[1].text); err != nil {
+			return p, s.failPattern(err)
+		}
+	}
+	r.headers = append(slices.Clip(r.headers), p.header)
+	return p, nil
+}
+
+// nameOfMember matches names that contain no special character of gjson.
+const nameOfMember = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
 func (r *reply) parsePath(s *statement, w string, quoted bool) (p path, err error) {
 	p.text = w
 	switch r.kind {
+	case jsonReply:
+		p.isName = strings.Trim(w, nameOfMember) == ""
 	case xmlReply:
 		if p.xpath, err = compileXPath(w); err != nil {
-			return p, s.fail("%q is not an XPath to an element or attribute: %v", w, err)
+			return p, s.fail("this is not an XPath to an element or attribute: %w", withoutInput(err, w))
 		}
 	case textReply:
 		if !quoted {
-			return p, s.fail("a pattern stands in backticks: `%s`", w)
+			return p, s.fail("a pattern stands in backticks: %s `PATTERN`", s.first())
 		}
 		if p.regex, err = pattern(w); err != nil {
-			return p, s.fail("%q is not a pattern: %v", w, err)
+			return p, s.failPattern(err)
 		}
 	}
 	return p, nil
 }
 
-// pattern checks a regular expression, and compiles it when it is first used: most cause lines never are.
+// unknownOperator returns the error about an unknown operator. It suggests our operator for the
+// spellings of other languages.
+func unknownOperator(typed string) string {
+	known := operators
+	if as := map[string]string{"=": "==", "===": "==", "is": "==", "eq": "==", "equals": "==", "<>": "!=", "not": "!=", "isnt": "!=", "ne": "!=", "contains": "matches", "~": "matches", "=~": "matches",
+		"like": "matches", "exist": "exists", "present": "exists", "missing": "empty", "null": "empty", "any": "in", "of": "in"}[strings.ToLower(typed)]; as != "" {
+		known = append([]string{as}, slices.DeleteFunc(slices.Clone(operators), func(o string) bool { return o == as })...)
+		return "unknown operator, did you mean " + as + "? known operators: " + strings.Join(known, ", ")
+	}
+	return suggest.Unknown("operator", typed, known)
+}
+
+// failPattern returns the error about a regular expression and leaves out the expression.
+func (s *statement) failPattern(err error) error {
+	if e := (*syntax.Error)(nil); errors.As(err, &e) {
+		err = errors.New(string(e.Code))
+	}
+	return s.fail("this is not a pattern: %w", err)
+}
+
+// pattern checks a regular expression and compiles it on first use, because most cause lines are
+// never used.
 func pattern(s string) (func() *regexp.Regexp, error) {
 	_, err := syntax.Parse(s, syntax.Perl)
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) }), err
 }
 
-// compileXPath compiles a path that leads to nodes. The library panics where types do not fit.
+// compileXPath compiles a path that leads to nodes. The library panics if the types in an
+// expression do not match.
 func compileXPath(w string) (expr *xpath.Expr, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -168,14 +234,25 @@ func (r *reply) parseAccepted(s *statement) error {
 			}
 		}
 		r.status = append(r.status, ranges...)
+		r.statusText = strings.TrimSpace(r.statusText + " " + joinWords(args[1:]))
 		return err
 	}
 	p, err := r.parsePredicate(s, args)
 	if err == nil {
+		p.text = "accepted " + joinWords(args)
 		r.accepted = append(r.accepted, *p)
 		r.asksForWords = r.asksForWords || p.of == "code" || p.of == "message"
 	}
 	return err
+}
+
+// joinWords writes words as one line.
+func joinWords(words []word) string {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = w.text
+	}
+	return strings.Join(texts, " ")
 }
 
 func parseStatuses(s *statement, words []word) (ranges []statusRange, err error) {
@@ -188,31 +265,38 @@ func parseStatuses(s *statement, words []word) (ranges []statusRange, err error)
 		case err == nil && !isClass && n >= 100 && n <= 599:
 			ranges = append(ranges, statusRange{n, n})
 		default:
-			return nil, s.fail("%q is not an HTTP status such as 201 or 2xx", w.text)
+			return nil, s.fail("an HTTP status is written 201 or 2xx")
 		}
 	}
 	return ranges, nil
 }
 
-// wholeBody is what a predicate without a path is about.
+// wholeBody is the subject of a predicate without a path.
 const wholeBody = "body"
 
-// parsePredicate reads: PATH OPERATOR [VALUE…], where PATH may be id, code or message as the definition finds them,
-// status with statuses behind it, or missing for the whole body as a text, of whatever kind it is.
+// parsePredicate reads: PATH OPERATOR [VALUE…], where PATH may be id, code or message as the
+// definition finds them, status with statuses behind it, or missing for the whole body as a text,
+// of whatever kind it is.
 func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
-	var p predicate
+	p := predicate{at: s.at}
 	subject := "accepted PATH"
 	if s.first() == "cause" {
 		subject = "cause NAME when PATH"
 	}
 	if len(w) > 1 && w[0].text == "status" && !slices.Contains(operators, w[1].text) {
 		ranges, err := parseStatuses(s, w[1:])
-		return &predicate{of: "status", status: ranges}, err
+		return &predicate{of: "status", status: ranges, at: s.at}, err
 	}
 	if len(w) > 0 && !w[0].quoted && slices.Contains(operators, w[0].text) {
 		p.of = wholeBody
 	} else if len(w) > 0 {
-		if first := w[0]; !first.quoted && (first.text == "id" || first.text == "code" || first.text == "message") {
+		if len(w) > 2 && w[0].text == headerWord && !w[0].quoted && !slices.Contains(operators, w[1].text) {
+			var err error
+			if p.path, err = r.parseHeaderPath(s, w[1:2]); err != nil {
+				return nil, err
+			}
+			w = w[1:]
+		} else if first := w[0]; !first.quoted && (first.text == "id" || first.text == "code" || first.text == "message") {
 			p.of = first.text
 		} else {
 			var err error
@@ -225,13 +309,16 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	if len(w) > 1 && w[0].text == "every" {
 		p.every, w = true, w[1:]
 	}
+	if len(w) > 0 && !w[0].quoted && !slices.Contains(operators, w[0].text) {
+		return nil, s.fail("%s; write: %s OPERATOR VALUE", unknownOperator(w[0].text), subject)
+	}
 	if len(w) == 0 || !slices.Contains(operators, w[0].text) || w[0].text == "every" {
 		return nil, s.fail("write: %s, then one of %s%s", subject, strings.Join(operators[:len(operators)-1], " "), hashHint(s))
 	}
 	p.op = w[0].text
 	for _, v := range w[1:] {
 		if isOurs(v.text) {
-			return nil, s.fail("%s: holes stand in requests, a reply is compared with fixed text", v.text)
+			return nil, s.fail("holes stand in requests, a reply is compared with fixed text")
 		}
 		p.values = append(p.values, v.text)
 	}
@@ -245,20 +332,32 @@ func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
 	if p.op == "matches" {
 		var err error
 		if p.regex, err = pattern(p.values[0]); err != nil {
-			return nil, s.fail("%q is not a pattern: %v", p.values[0], err)
+			return nil, s.failPattern(err)
 		}
 	}
 	return &p, nil
 }
 
-// asks reports whether an accepted or cause line is about id, code or message.
-func (r *reply) asks(of string) bool {
-	return slices.ContainsFunc(r.accepted, func(p predicate) bool { return p.of == of }) ||
-		slices.ContainsFunc(r.causes, func(c causeRule) bool { return c.when != nil && c.when.of == of || of == "code" && len(c.codes) > 0 })
+// asks returns the first `accepted` or `cause` line that tests `id`, `code` or `message`.
+func (r *reply) asks(of string) (at place, asks bool) {
+	for _, p := range r.accepted {
+		if p.of == of {
+			return p.at, true
+		}
+	}
+	for _, c := range r.causes {
+		if c.when != nil && c.when.of == of || of == "code" && len(c.codes) > 0 {
+			return c.at, true
+		}
+	}
+	return place{}, false
 }
 
 func (r *reply) parseCause(s *statement) error {
-	args := s.args()
+	args, scope, err := splitScope(s)
+	if err != nil {
+		return err
+	}
 	if len(args) < 2 {
 		return s.fail("write: cause NAME CODE…, or: cause NAME when PATH == VALUE")
 	}
@@ -270,11 +369,10 @@ func (r *reply) parseCause(s *statement) error {
 				known = append(known, c.String())
 			}
 		}
-		return s.fail("a provider cannot cause %q%s (it can cause %s)", args[0].text, Meant(args[0].text, known), strings.Join(known, ", "))
+		return s.fail("%s", suggest.Unknown("cause", args[0].text, known))
 	}
-	rule := causeRule{cause: c}
+	rule := causeRule{cause: c, scope: scope, at: s.at}
 	if args[1].text == "when" && !args[1].quoted {
-		var err error
 		if rule.when, err = r.parsePredicate(s, args[2:]); err != nil {
 			return err
 		}
@@ -298,7 +396,26 @@ func (r *reply) parseCause(s *statement) error {
 	return nil
 }
 
-// String names the kind as definitions do.
+// splitScope removes "for SCOPE" from the end of a cause line. In predicates of causes other than
+// quota, both words are values.
+func splitScope(s *statement) (args []word, scope sms.Scope, err error) {
+	args = s.args()
+	at := slices.IndexFunc(args, func(w word) bool { return w.text == "for" && !w.quoted })
+	quota := len(args) > 0 && args[0].text == sms.Quota.String()
+	if at < 0 || !quota && len(args) > 1 && args[1].text == "when" {
+		return args, scope, nil
+	}
+	known := false
+	if at == len(args)-2 {
+		scope, known = sms.ParseScope(args[at+1].text)
+	}
+	if !quota || !known {
+		return nil, scope, s.fail("only a line cause quota ends in for account, for sender or for recipient")
+	}
+	return args[:at], scope, nil
+}
+
+// String returns the kind as it is written in definitions.
 func (k replyKind) String() string {
 	for name, kind := range replyKinds {
 		if kind == k {

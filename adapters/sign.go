@@ -22,19 +22,22 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// signature is a sign line: the name of a signer and its arguments.
+// signature is a `sign` line: the name of a signer and its arguments.
 type signature struct {
 	scheme string
 	args   []template
 }
 
-// signer puts a signature over a finished request. It is made once for an adapter, from the values of its arguments.
+// signer adds a signature to a complete request. It is made once for an adapter, from the values of
+// the arguments.
 type signer func(r *http.Request, body []byte, now time.Time) error
 
-// signers are the schemes that cannot be said in the language: how many arguments each takes at least and at most,
-// and what makes its signer.
+// signers are the signature schemes that the language cannot express. least and most bound the
+// number of arguments.
 var signers = map[string]struct {
 	least, most int
 	usage       string
@@ -52,7 +55,7 @@ func (p *parser) parseSign(s *statement) (*signature, error) {
 	}
 	scheme, ok := signers[s.words[1].text]
 	if !ok {
-		return nil, s.fail("unknown signature %q%s", s.words[1].text, Meant(s.words[1].text, known))
+		return nil, s.fail("%s", suggest.Unknown("signature", s.words[1].text, known))
 	}
 	sig := &signature{scheme: s.words[1].text}
 	if n := len(s.words) - 2; n < scheme.least || n > scheme.most {
@@ -81,8 +84,9 @@ func (s *signature) bind(options map[string]string) (signer, error) {
 	return signers[s.scheme].make(args)
 }
 
-// awsV4 signs with AWS Signature Version 4. Without a key the credentials are those of the machine: environment, shared
-// configuration, container or instance role, looked for when the first message is sent.
+// awsV4 signs with AWS Signature Version 4. Without a key it uses the credentials of the machine:
+// environment, shared configuration, container or instance role. It looks for them when the first
+// message is sent.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 func awsV4(args []string) (signer, error) {
 	service, region, id, secret, session := args[0], args[1], args[2], args[3], args[4]
@@ -95,7 +99,8 @@ func awsV4(args []string) (signer, error) {
 	}
 	v := v4.NewSigner()
 	return func(r *http.Request, body []byte, now time.Time) error {
-		// Not the request's own context: whoever traces the request would take the search for it.
+		// Not the context of the request: a trace in it would record the look-up of credentials as
+		// part of the request.
 		ctx, cancel := context.Background(), func() {}
 		if end, ok := r.Context().Deadline(); ok {
 			ctx, cancel = context.WithDeadline(ctx, end)
@@ -110,11 +115,12 @@ func awsV4(args []string) (signer, error) {
 	}, nil
 }
 
-// errNoCredentials says that the machine has no credentials. The reason may quote what it has, so it is not told.
+// errNoCredentials means that the machine has no credentials. It omits the reason, which may quote
+// a credential.
 var errNoCredentials = errors.New("no AWS credentials on this machine")
 
-// machine finds the credentials of the machine. That there are none is remembered for a while: to look for them takes
-// seconds.
+// machine finds the credentials of the machine. After a failure it waits 30 s before it looks
+// again, because a look-up takes seconds.
 type machine struct {
 	region string
 	mu     sync.Mutex
@@ -135,13 +141,13 @@ func (m *machine) Retrieve(ctx context.Context) (aws.Credentials, error) {
 			return found, nil
 		}
 	}
-	if ctx.Err() == nil { // or else the message was late, which says nothing of the machine
+	if ctx.Err() == nil { // a look-up that reached the message's deadline proves nothing
 		m.again = time.Now().Add(30 * time.Second)
 	}
 	return aws.Credentials{}, err
 }
 
-// azureHMAC signs as Azure Communication Services ask for.
+// azureHMAC signs in the scheme of Azure Communication Services.
 // https://learn.microsoft.com/en-us/azure/azure-communication-services/tutorials/hmac-header-tutorial
 func azureHMAC(args []string) (signer, error) {
 	key, err := base64.StdEncoding.DecodeString(args[0])
@@ -160,8 +166,8 @@ func azureHMAC(args []string) (signer, error) {
 	}, nil
 }
 
-// zadarma signs the path and the parameters of query and form, in the order of their names and encoded as PHP does. The
-// digest is written in hexadecimal first and that in base64.
+// zadarma signs the path and the parameters of query and form, sorted by name and encoded as in
+// PHP. The digest is encoded in hexadecimal, and the result in base64.
 // https://github.com/zadarma/user-api-v1/blob/master/lib/Client.php
 func zadarma(args []string) (signer, error) {
 	key, secret := args[0], args[1]

@@ -35,7 +35,8 @@ func TestSignatures(t *testing.T) {
 		"azure": {azureHMAC, []string{"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}, "POST", "https://demo.communication.azure.com/sms?api-version=2021-03-07",
 			"application/json", `{"from":"+15550100001","smsRecipients":[{"to":"+15550100002"}],"message":"Hi"}`, time.Date(2019, 3, 26, 16, 6, 51, 0, time.UTC),
 			"HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=b7yTNr8vxQ+9+gWDqE7Y+YuxKJSmAtWSBSK5mu+EA0k="},
-		// Zadarma publishes none: computed with Python as its PHP client computes it. The order of the form does not count.
+		// Zadarma publishes none: computed with Python as its PHP client computes it. The order of
+		// the form does not count.
 		"zadarma": {zadarma, []string{"key", "secret"}, "POST", "https://api.zadarma.com/v1/sms/send/", "application/x-www-form-urlencoded",
 			"number=15551231234&message=Hello+~+W%C3%B6rld&caller_id=15550001111&format=json", now,
 			"key:OWQ1NTU5YTU1MjVhNzg1MGU5MDk4M2RiZTI2YjY0Yzc2Mjk3OWRkOA=="},
@@ -72,7 +73,8 @@ func TestBadKeys(t *testing.T) {
 	}
 }
 
-// Without a key in the options the machine's own is used; a machine that has none refuses the message.
+// Without a key in the options the machine's own is used; a machine that has none refuses the
+// message.
 func TestMachineCredentials(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -100,7 +102,7 @@ func TestMachineCredentials(t *testing.T) {
 	}
 }
 
-// What goes out to Amazon is what was signed, body and all.
+// The request that goes out to Amazon is the one that was signed, including its body.
 func TestAWSSignsTheRequest(t *testing.T) {
 	d, err := Builtin("aws_sns")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// statement is a line of a definition with the block that it opens, if it does.
+// statement is a line of a definition, with its block if the line opens one.
 type statement struct {
 	words []word
 	block []*statement
@@ -19,32 +19,34 @@ type statement struct {
 	at    place
 }
 
-// word is one word of a line. A quoted one is text even where a bare one would be a number or a keyword.
+// word is one word of a line. A quoted word is always text; the same word without quotes may be a
+// number or a keyword.
 type word struct {
 	text   string
 	quoted bool
 }
 
-// place is where a statement stands.
+// place is the position of a statement.
 type place struct {
 	file string
 	line int
 }
 
-// fail makes an error that names the place.
+// fail returns an error that begins with the place.
 func (p place) fail(format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %w", p.file, p.line, fmt.Errorf(format, args...))
 }
 
-// first is the word that says what the statement is.
+// first returns the first word, which names the statement.
 func (s *statement) first() string { return s.words[0].text }
 
-// args are the words behind the first.
+// args returns the words after the first.
 func (s *statement) args() []word { return s.words[1:] }
 
 func (s *statement) fail(format string, args ...any) error { return s.at.fail(format, args...) }
 
-// kind is the word and, of words that say different things, what it says: number recipient, text max.
+// kind identifies a statement that may appear only once. It is the first word and, for `number` and
+// `text`, also the next: "number recipient", "text max".
 func (s *statement) kind() string {
 	if word := s.first(); len(s.words) > 2 && (word == "number" || word == "text") {
 		if of := s.words[1].text; of != "replace" {
@@ -55,7 +57,7 @@ func (s *statement) kind() string {
 	return s.first()
 }
 
-// one returns the only argument.
+// one returns the argument of a statement that must have exactly one.
 func (s *statement) one(what string) (word, error) {
 	if len(s.words) != 2 || s.opens {
 		return word{}, s.fail("%s takes one %s%s", s.first(), what, hashHint(s))
@@ -71,13 +73,14 @@ func hashHint(s *statement) string {
 	return ""
 }
 
-// maxDepth is how deep blocks may stand in each other.
+// maxDepth limits the nesting of blocks.
 const maxDepth = 16
 
-// parseSyntax reads the statements of a definition. Words, quotes and comments are those of a Caddyfile, because
-// Caddy's own lexer reads them; blocks are laid out as Caddy's parser asks for it: { ends a line, } has one to itself.
-// The parser itself is not used, because it follows import and {$ENV}, and names lines of a file that nobody sees.
-// firstLine is the number of the text's first line in its file.
+// parseSyntax reads the statements of a definition. Words, quotes and comments follow the rules of
+// a Caddyfile, because Caddy's own lexer reads them. Blocks follow the rules of Caddy's parser: "{"
+// ends a line, and "}" is alone on a line. The parser itself is not used: it expands import and
+// {$ENV}, and the line numbers in its errors would be wrong. firstLine is the line number of the
+// first line of the text in its file.
 func parseSyntax(file string, firstLine int, source string) ([]*statement, error) {
 	source = strings.TrimPrefix(source, "\uFEFF")
 	at := func(line int) place { return place{file, firstLine + line - 1} }
@@ -90,7 +93,7 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 		if n := lexerLine.FindStringSubmatch(err.Error()); n != nil {
 			line, _ = strconv.Atoi(n[1])
 		}
-		return nil, at(line).fail("%s", lexerLine.ReplaceAllString(err.Error(), ""))
+		return nil, at(line).fail("a heredoc is not closed or not well-formed: <<NAME ends a line, then come its lines, and one that has NAME alone")
 	}
 	var root statement
 	blocks := []*statement{&root}
@@ -99,6 +102,9 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 		s := &statements[i]
 		s.at, s.words = at(line.number), line.words
 		inside := blocks[len(blocks)-1]
+		if s.jsonLine() {
+			return nil, s.failJSON(&parser{def: &Definition{Options: optionsOf(lines)}})
+		}
 		if s.words[0].isBrace("}") {
 			switch {
 			case inside == &root:
@@ -132,22 +138,26 @@ func parseSyntax(file string, firstLine int, source string) ([]*statement, error
 		}
 	}
 	if last := blocks[len(blocks)-1]; last != &root {
+		if n := contradicting(source, lines); n > 0 {
+			return nil, at(n).fail("is a } missing above? The braces do not match")
+		}
 		return nil, last.fail("the braces do not match, one is not closed")
 	}
 	return root.block, nil
 }
 
-// lexerLine is how errors of Caddy's lexer name the line.
+// lexerLine matches the line number in errors of Caddy's lexer.
 var lexerLine = regexp.MustCompile(` on line #(\d+)`)
 
-// line is what stands on a line, and on those that a quoted word of it goes on to.
+// line contains the words of a line. A quoted word may extend over several lines.
 type line struct {
 	number int
 	words  []word
 }
 
-// lex splits a text into lines of words. Caddy's lexer reads character by character, which is most of what reading a
-// definition takes, so it is asked only for texts that hold more than plain lines.
+// lex splits a text into lines of words. Caddy's lexer is slow, because it reads character by
+// character; it would take most of the time of Parse. lex uses it only for texts with escapes,
+// heredocs or words of several lines.
 func lex(source string) ([]line, error) {
 	if lines, ok := lexByLine(source); ok {
 		return lines, nil
@@ -168,13 +178,14 @@ func lexWhole(source string) ([]line, error) {
 	return lines, err
 }
 
-// lexByLine is lexWhole for a text of which every line can be read for itself, without escapes and heredocs.
+// lexByLine returns the same as lexWhole if each line of the text can be read separately. It
+// returns false for other texts, such as those with escapes and heredocs.
 func lexByLine(source string) ([]line, bool) {
 	if !utf8.ValidString(source) || strings.Contains(source, "\uFEFF") {
 		return nil, false
 	}
 	lines := make([]line, 0, strings.Count(source, "\n")+1)
-	words := make([]word, 0, len(source)/8) // room for those of all lines
+	words := make([]word, 0, len(source)/8) // shared by all lines
 	number := 0
 	for s := range strings.Lines(source) {
 		number++
@@ -183,7 +194,7 @@ func lexByLine(source string) ([]line, bool) {
 		for {
 			s = strings.TrimLeftFunc(s, unicode.IsSpace)
 			if s == "" || s[0] == '#' {
-				if len(words) > first && strings.Contains(s, `\`) { // Caddy's lexer takes the next line for a part of this
+				if len(words) > first && strings.Contains(s, `\`) { // Caddy's lexer joins the next line to this one
 					return nil, false
 				}
 				break
@@ -201,7 +212,7 @@ func lexByLine(source string) ([]line, bool) {
 	return lines, true
 }
 
-// cutWord takes the first word off a line, if it is a plain one.
+// cutWord removes the first word from a line. ok is false if the word needs Caddy's lexer.
 func cutWord(s string) (w word, rest string, ok bool) {
 	if quote := s[:1]; quote == "`" || quote == `"` {
 		w.quoted = true
@@ -220,8 +231,9 @@ func wordOf(t caddyfile.Token) word { return word{t.Text, t.Quoted()} }
 
 func (w word) isBrace(brace string) bool { return w.text == brace && !w.quoted }
 
-// Render writes the tokens of a block back as text, so that a definition that stands inside a Caddyfile can be carried
-// in JSON like one that stands in a file. Lines keep their distance from the first, so that errors name the right one.
+// Render converts the tokens of a block back to text. A definition inside of a Caddyfile can then
+// be stored in JSON like a definition in its own file. Each line keeps its distance from the first,
+// so that errors show the right line number.
 func Render(tokens []caddyfile.Token) string {
 	var b strings.Builder
 	d := caddyfile.NewDispenser(tokens)
@@ -255,7 +267,7 @@ func Render(tokens []caddyfile.Token) string {
 	return b.String()
 }
 
-// renderWord writes a word so that Caddy's lexer reads the same one.
+// renderWord writes a word in a form that Caddy's lexer reads as the same word.
 func renderWord(t caddyfile.Token) string {
 	text := t.Text
 	switch {
@@ -275,7 +287,8 @@ func renderWord(t caddyfile.Token) string {
 	return "<<" + marker + "\n" + text + "\n" + marker
 }
 
-// isBareWord reports whether a text can stand without quotes. One that came from an argument of import may not.
+// isBareWord reports whether a text can be written without quotes. The argument of an import may
+// contain any character.
 func isBareWord(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, unicode.IsSpace) && !strings.ContainsAny(text[:1], "\"`#\\") &&
 		!strings.HasPrefix(text, "<<") && !strings.HasSuffix(text, `\`) && !strings.Contains(text, `\<`)

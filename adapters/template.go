@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,56 +13,58 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
-// template is a value with holes. After bind only holes that differ from message to message are left.
+// template is a value with holes. After bind, only holes remain whose values differ between
+// messages.
 type template []part
 
-// part is fixed text, or a hole if its name is not empty.
+// part is fixed text, or a hole if hole is not empty.
 type part struct {
-	text  string
-	hole  string
-	fill  filler
-	cargo cargo
+	text    string
+	hole    string
+	fill    filler
+	content content
 }
 
-// cargo is what of a message must not get lost on the way: bit n is its nth picture or file, the highest bits its text and
-// its recipient.
-type cargo uint64
+// content is the set of a message's contents that must not be lost. Bit n stands for picture or
+// file n. The 2 highest bits stand for the text and the recipient.
+type content uint64
 
 const (
-	maxMedia             = 62 // more than any message has
-	textCargo      cargo = 1 << 63
-	recipientCargo cargo = 1 << maxMedia
-	allMedia       cargo = recipientCargo - 1
+	maxMedia                 = 62 // more than any message has
+	textContent      content = 1 << 63
+	recipientContent content = 1 << maxMedia
+	allMedia         content = recipientContent - 1
 )
 
-// cargoOf is what a message carries.
-func cargoOf(m *sms.Message) (c cargo) {
-	c = recipientCargo
+// contentOf returns the contents of a message.
+func contentOf(m *sms.Message) (c content) {
+	c = recipientContent
 	if !m.Body.Empty() {
-		c |= textCargo
+		c |= textContent
 	}
 	return c | 1<<min(len(m.Media), maxMedia) - 1
 }
 
-// filler gives the value of a hole for one message.
+// filler returns the value of a hole for one message.
 type filler func(v *vars) string
 
-// vars are what the holes of one attempt are filled from.
+// vars are the data that fill the holes in one attempt.
 type vars struct {
 	message  *sms.Message
-	to, from string // in the writing of this provider
-	text     string // with the definition's replacements
+	to, from string // in the form that this provider expects
+	text     string // after the definition's replacements
 	token    sms.Hidden
 	now      time.Time
-	placed   cargo // what stands in the request so far
+	included content // contents that the request has so far
 }
 
-// media gives every picture and file to a list hole.
+// media returns all pictures and files, the values of the list hole.
 func (v *vars) media() []string {
-	v.placed |= allMedia
+	v.included |= allMedia
 	return v.message.Media
 }
 
@@ -91,7 +94,7 @@ var holes = map[string]filler{
 	"attempt.uuid":         func(*vars) string { return uuid.NewString() },
 }
 
-// session is the same for every message between two numbers.
+// session returns the same value for all messages from one number to another.
 func session(v *vars) string {
 	sum := sha256.Sum256([]byte(v.message.From.Value + "\x00" + v.message.To.Value))
 	return hex.EncodeToString(sum[:])
@@ -111,15 +114,23 @@ const (
 	tokenHole  = "token"
 )
 
-// maxHole is longer than any hole.
+// maxHole is an upper bound for the length of a hole's name.
 const maxHole = 80
 
-// parseTemplate reads the holes of a word. An opening brace that begins no hole is text.
+// parseTemplate reads the holes of a word. An opening brace that does not begin a hole is text.
 func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
 	for rest := w; rest != ""; {
 		open := strings.IndexByte(rest, '{')
+		fixed := rest
+		if open >= 0 {
+			fixed = rest[:open]
+		}
+		if err := p.checkText(s, fixed); err != nil {
+			return nil, err
+		}
 		if open < 0 {
-			return append(t, part{text: rest}), nil
+			t = append(t, part{text: rest})
+			break
 		}
 		if open > 0 {
 			t, rest = append(t, part{text: rest[:open]}), rest[open:]
@@ -133,12 +144,12 @@ func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
 			}
 			t, rest = append(t, h), rest[end+1:]
 		case isOurs(rest):
-			return nil, s.fail("%.*q is not a hole: it ends in } and has no spaces", maxHole, rest)
+			return nil, s.fail("a hole ends in } and has no spaces, such as {sms.to}")
 		default:
 			t, rest = append(t, part{text: "{"}), rest[1:]
 		}
 	}
-	return t, nil
+	return t, t.checkAround(s)
 }
 
 // isName reports whether a word can name an adapter, an option or a part of a hole.
@@ -151,7 +162,8 @@ func isName(name string) bool {
 	return name != ""
 }
 
-// isHole reports whether what stands between braces is a hole, if only a mistaken one, rather than text.
+// isHole reports whether the text between two braces is meant as a hole, even if no such hole
+// exists.
 func isHole(inner string) bool {
 	return inner != "" && !strings.ContainsAny(inner, " \t\r\n\"'`{,;=")
 }
@@ -166,40 +178,40 @@ func isOurs(s string) bool {
 	return false
 }
 
-// parseHole reads the name of a hole and notes what the variant that it stands in can carry.
+// parseHole reads the name of a hole and adds the hole's content to that of the current send block.
 func (p *parser) parseHole(s *statement, name string) (part, error) {
 	if option, ok := strings.CutPrefix(name, optionHole); ok {
 		for i := range p.def.Options {
 			if p.def.Options[i].Name == option {
-				p.used[name] = true
+				p.use(s, name)
 				return part{hole: name}, nil
 			}
 		}
-		return part{}, s.fail("{%s} names no option of this definition, write: option %s", name, option)
+		return part{}, s.fail("%s; an option is declared first: option NAME", suggest.Unknown("hole", name, p.holes()))
 	}
 	if name == tokenHole {
-		p.used[name] = true
+		p.use(s, name)
 		return part{hole: name, fill: func(v *vars) string { return v.token.Reveal() }}, nil
 	}
 	if fill, ok := holes[name]; ok {
 		h := part{hole: name, fill: fill}
 		switch {
 		case strings.HasPrefix(name, "sms.body"):
-			h.cargo = textCargo
+			h.content = textContent
 		case name == "sms.to":
-			h.cargo = recipientCargo
+			h.content = recipientContent
 		}
-		p.cargo |= h.cargo
+		p.content |= h.content
 		return h, nil
 	}
 	if name == mediaHole {
-		p.cargo |= allMedia
+		p.content |= allMedia
 		return part{hole: name}, nil
 	}
 	if index, ok := strings.CutPrefix(name, mediaHole+"."); ok {
 		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < maxMedia {
-			p.cargo |= 1 << n
-			return part{hole: name, cargo: 1 << n, fill: func(v *vars) string {
+			p.content |= 1 << n
+			return part{hole: name, content: 1 << n, fill: func(v *vars) string {
 				if n < len(v.message.Media) {
 					return v.message.Media[n]
 				}
@@ -212,18 +224,24 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 		"host", "labels.", "method", "orig_", "path", "port", "query", "re.", "remote", "request_id", "resp.", "rp.", "scheme", "upstream_", "uri",
 	} {
 		if strings.HasPrefix(name, foreign) {
-			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", name)
+			if name != foreign {
+				foreign += "…"
+			}
+			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", foreign)
 		}
 	}
-	known := []string{mediaHole, tokenHole}
-	for h := range holes {
-		known = append(known, h)
-	}
-	return part{}, s.fail("{%s} names nothing%s", name, Meant(name, known))
+	return part{}, s.fail("%s", suggest.Unknown("hole", name, p.holes()))
 }
 
-// bind puts the values of the options in and joins what is fixed. Without a value of an optional option the template
-// is absent: ok is false.
+// use records the first place of a hole.
+func (p *parser) use(s *statement, hole string) {
+	if _, known := p.used[hole]; !known {
+		p.used[hole] = s.at
+	}
+}
+
+// bind replaces the holes of options by their values and joins adjacent fixed texts. ok is false if
+// an option has no value; the template is then absent.
 func (t template) bind(options map[string]string) (bound template, ok bool) {
 	for _, p := range t {
 		if option, is := strings.CutPrefix(p.hole, optionHole); is {
@@ -252,18 +270,19 @@ func (t template) fixed() (string, bool) {
 	return "", false
 }
 
-// value fills a bound template. It is absent, "" and false, if one of its holes is empty.
+// value fills a bound template. It returns "" and false if one of the holes is empty.
 func (t template) value(v *vars) (string, bool) {
 	return t.escaped(v, nil)
 }
 
-// escaped is value with every hole escaped for where the template stands. What escape makes empty is absent.
+// escaped is like value, but applies escape to the value of each hole. A value that becomes empty
+// counts as an empty hole.
 func (t template) escaped(v *vars, escape func(string) string) (string, bool) {
 	if s, ok := t.fixed(); ok {
 		return s, true
 	}
 	var b strings.Builder
-	var holds cargo
+	var holds content
 	for _, p := range t {
 		s := p.text
 		if p.hole != "" {
@@ -273,22 +292,75 @@ func (t template) escaped(v *vars, escape func(string) string) (string, bool) {
 			if s == "" {
 				return "", false
 			}
-			holds |= p.cargo
+			holds |= p.content
 		}
 		if len(t) == 1 {
-			v.placed |= holds
+			v.included |= holds
 			return s, true
 		}
 		b.WriteString(s)
 	}
-	v.placed |= holds
+	v.included |= holds
 	return b.String(), true
 }
 
-// isList reports whether the template is the list hole, which stands alone.
+// checkJoined refuses values of the app inside of fixed text that looks like JSON, XML or another
+// format. The values are not escaped for that format, so a message text with quotes could add a
+// recipient. A value that the app chooses freely must be the last in its template. Otherwise it
+// could imitate the values after it.
+func (t template) checkJoined(s *statement, name func() string, tree bool) error {
+	if len(t) < 2 {
+		return nil
+	}
+	ofApp := func(p part) bool { return strings.HasPrefix(p.hole, "sms.") }
+	if !slices.ContainsFunc(t, ofApp) {
+		return nil
+	}
+	for i, p := range t {
+		if p.hole == "" && strings.ContainsAny(p.text, "\"<{[&\r\n") {
+			advice := "write the tree: " + name() + " { member value }"
+			if !tree {
+				advice = "a value that is JSON is written " + name() + " json { member value }"
+			}
+			return s.fail("a value of the app stands in a text with \", <, {, [, & or a line break, where nothing would escape it; %s", advice)
+		}
+		picture := strings.HasPrefix(p.hole, mediaHole) // only values that are free themselves may follow the URL of a picture
+		if freeHoles[p.hole] && i < len(t)-1 || picture && slices.ContainsFunc(t[i+1:], func(p part) bool { return ofApp(p) && !freeHoles[p.hole] && !strings.HasPrefix(p.hole, mediaHole) }) {
+			return s.fail("{%s} stands last in its value, or alone: a person could write what follows it", p.hole)
+		}
+	}
+	return nil
+}
+
+// freeHoles are the holes whose values the app chooses freely.
+var freeHoles = map[string]bool{
+	"sms.body": true, "sms.user": true, "sms.content_type": true, "sms.install_id": true, "sms.disposition": true, "sms.disposition.id": true,
+}
+
+// mayBeEmpty returns the first hole of a template that may be empty, or "".
+func (p *parser) mayBeEmpty(t template) string {
+	for _, h := range t {
+		option, isOption := strings.CutPrefix(h.hole, optionHole)
+		switch {
+		case isOption && slices.ContainsFunc(p.def.Options, func(o Option) bool { return o.Name == option && o.Optional }):
+			return h.hole
+		case strings.HasPrefix(h.hole, "sms.") && h.hole != "sms.to" && h.hole != "sms.session":
+			return h.hole
+		}
+	}
+	return ""
+}
+
+// optionName returns the name of the first option in a template.
+func (t template) optionName() string {
+	hole, _ := t.holds(optionHole)
+	return strings.TrimPrefix(hole, optionHole)
+}
+
+// isList reports whether the template is {sms.media}, which is never joined with other text.
 func (t template) isList() bool { return len(t) == 1 && t[0].hole == mediaHole }
 
-// holds reports whether the template has one of the holes, named in full or by a prefix that ends in a dot.
+// holds returns the first hole that has one of the names. A name that ends in a dot is a prefix.
 func (t template) holds(names ...string) (string, bool) {
 	for _, p := range t {
 		for _, n := range names {
@@ -307,7 +379,7 @@ func checkOption(name, value string) error {
 	}
 	for _, c := range value {
 		if c < ' ' || c == 0x7f {
-			return fmt.Errorf("option %s holds a control character", name)
+			return fmt.Errorf("option %s contains a control character", name)
 		}
 	}
 	return nil

@@ -10,48 +10,49 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/redact"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// tokenRequest is how a definition fetches the token that its requests need.
-type tokenRequest struct {
-	outline
-	baseURL template // of the endpoint, where it has one of its own
+// tokenBlock is the operation that fetches the token that the other requests need.
+type tokenBlock struct {
+	operation
+	baseURL template // of the token endpoint, if it differs from the adapter's
 	access  []path
 	expires []path
-	reply   reply
-	at      place
 }
 
-// tokenCall is a token request with the options put in.
-type tokenCall struct {
-	*call
+// boundToken is a token request in which the holes of options are replaced by their values.
+type boundToken struct {
+	*boundRequest
 	access, expires []path
 }
 
-// The life of tokens whose reply does not tell it, and of those whose reply tells nonsense.
+// defaultLifetime applies if the reply has no valid lifetime. Longer lifetimes than longestLifetime
+// are reduced to it.
 const (
 	defaultLifetime = 5 * time.Minute
 	longestLifetime = 24 * time.Hour
 )
 
-// Token is a credential that a provider hands out for a while.
+// Token is a credential that a provider issues for a limited time.
 type Token struct {
 	Secret sms.Hidden
-	// Lifetime is how long it is good, from now.
+	// Lifetime is the remaining validity at the time of ReadToken.
 	Lifetime time.Duration
 }
 
-// tokenWords are the statements of a token block beside those of its request.
+// tokenWords are the statements of a token block besides those of its request.
 var tokenWords = []string{"base_url", "reply", "accepted", "access", "expires", "code", "message"}
 
 // parseToken reads a token block.
-func (p *parser) parseToken(block *statement) (*tokenRequest, error) {
+func (p *parser) parseToken(block *statement) (*tokenBlock, error) {
 	if !block.opens || len(block.args()) > 0 {
 		return nil, block.fail("write: token { POST /path … access PATH }")
 	}
-	t := &tokenRequest{at: block.at}
-	// The reply lines are those of a message, but for the words that say what the token is.
+	t := &tokenBlock{operation: operation{at: block.at}}
+	// `access` and `expires` are read below; parseReply reads the other reply lines, as in a send
+	// block.
 	t.reply = reply{kind: jsonReply, status: []statusRange{{200, 299}}, generated: true}
 	var shared []*statement
 	for _, s := range block.block {
@@ -84,7 +85,7 @@ func (p *parser) parseToken(block *statement) (*tokenRequest, error) {
 			}
 			*into, err = t.reply.parsePaths(s)
 		default:
-			err = p.parseRequestWord(s, &t.outline, tokenWords)
+			err = p.parseRequestWord(s, &t.request, "token", slices.Concat(requestWords, methods, tokenWords))
 		}
 		if err != nil {
 			return nil, err
@@ -93,14 +94,14 @@ func (p *parser) parseToken(block *statement) (*tokenRequest, error) {
 	if t.access == nil {
 		return nil, block.fail("say where the token stands in the reply: access PATH")
 	}
-	if hole, bad := t.outline.holds("sms.", mediaHole, "message.", tokenHole); bad {
+	if hole, bad := t.request.holds("sms.", mediaHole, "message.", tokenHole); bad {
 		return nil, block.fail("{%s} has no place in a token block: a token is fetched for many messages", hole)
 	}
-	return t, t.check(block)
+	return t, t.request.check(block)
 }
 
-// holds reports whether the request has one of the holes.
-func (o *outline) holds(names ...string) (string, bool) {
+// holds returns the first hole of the request that has one of the names.
+func (o *requestTemplate) holds(names ...string) (string, bool) {
 	templates := []template{o.path}
 	for _, h := range o.header {
 		templates = append(templates, h.value)
@@ -127,21 +128,22 @@ func (o *outline) holds(names ...string) (string, bool) {
 	return "", false
 }
 
-// bind puts the options in. base is the adapter's base URL, own that of the operator, which counts for both.
-func (t *tokenRequest) bind(base *url.URL, own string, options map[string]string) (_ *tokenCall, err error) {
+// bind replaces the holes of options by their values. base is the adapter's base URL. own is the
+// operator's base URL, which overrides that of the token block too.
+func (t *tokenBlock) bind(base *url.URL, own string, options map[string]string) (_ *boundToken, err error) {
 	if t.baseURL != nil {
 		if base, err = chooseBaseURL(own, t.baseURL, options); err != nil {
 			return nil, err
 		}
 	}
-	c, err := t.outline.bind(base, &t.reply, options)
-	return &tokenCall{c, t.access, t.expires}, err
+	c, err := t.request.bind(base, &t.reply, options)
+	return &boundToken{c, t.access, t.expires}, err
 }
 
-// NeedsToken reports whether requests of the adapter hold a token that has to be fetched first.
+// NeedsToken reports whether a token must be fetched before the requests of the adapter.
 func (a *Adapter) NeedsToken() bool { return a.token != nil }
 
-// TokenRequest makes the request that fetches a token. Nothing of a message is in it.
+// TokenRequest makes the request that fetches a token. It contains no part of a message.
 func (a *Adapter) TokenRequest(ctx context.Context, now time.Time) (*http.Request, error) {
 	r, body, err := a.token.request(ctx, &vars{message: &sms.Message{}, now: now})
 	if err == nil && a.token.sign != nil {
@@ -150,27 +152,28 @@ func (a *Adapter) TokenRequest(ctx context.Context, now time.Time) (*http.Reques
 	return r, err
 }
 
-// ReadToken reads the reply to a token request. Without a token the receipt says why: nothing was sent, whatever went
-// wrong, so it is always a refusal.
-func (a *Adapter) ReadToken(status int, header http.Header, body []byte, whole bool, now time.Time) (Token, sms.Receipt) {
+// ReadToken reads the reply to a token request. If there is no token, the result contains the
+// reason. It is always a refusal, because no message was sent yet.
+func (a *Adapter) ReadToken(status int, header http.Header, body []byte, whole bool, now time.Time) (Token, sms.Result) {
 	c := a.token
-	answer := answer{status, header, body, whole}
-	out := sms.Receipt{Adapter: a.Name, Status: status}
+	answer := answer{status, header, body, whole, ""}
+	out := sms.Result{Adapter: a.Name, Status: status}
 	doc := c.reply.open(answer)
-	x := Exchange{adapter: a, message: &sms.Message{}}
+	filter := redact.Filter{Account: a.redacted}
 	if doc != nil && inRanges(c.reply.status, status) {
 		fits, _ := c.reply.accepts(doc, answer, &out)
 		access := firstOf(doc, c.access)
-		if fits && access != "" && !strings.ContainsFunc(access, unicode.IsControl) { // as a header can hold it
+		if fits && access != "" && !strings.ContainsFunc(access, unicode.IsControl) { // a header cannot contain control characters
 			return Token{sms.Hide(access), lifetime(firstOf(doc, c.expires), now)}, out
 		}
-		x.token = sms.Hide(access)
+		filter.Token = sms.Hide(access)
 	}
 	if doc != nil {
 		c.reply.findWords(doc, answer, &out)
 	}
-	out.Code = x.speakable(out.Code, 64)
-	out.Detail = "no token: " + x.speakable(out.Detail, 200)
+	out.Code, _ = filter.Words(out.Code, 64)
+	words, _ := filter.Words(out.Detail, 200)
+	out.Detail = "no token: " + words
 	switch {
 	case status == http.StatusTooManyRequests:
 		return Token{}, failed(out, sms.Busy, answer)
@@ -180,7 +183,7 @@ func (a *Adapter) ReadToken(status int, header http.Header, body []byte, whole b
 	return Token{}, failed(out, sms.Misconfigured, answer)
 }
 
-// lifetime reads how long a token is good: seconds, or the time when it ends.
+// lifetime parses the validity of a token: seconds, or the time at which it ends.
 // https://www.rfc-editor.org/rfc/rfc6749#section-5.1
 func lifetime(s string, now time.Time) time.Duration {
 	if n, err := strconv.ParseFloat(s, 64); err == nil && n > 0 {

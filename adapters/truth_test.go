@@ -22,7 +22,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// What a person wrote or attached goes out as a whole or not at all.
+// A text and its attachments go out as a whole or not at all.
 func TestNothingGetsLost(t *testing.T) {
 	for name, c := range map[string]struct {
 		send, body string
@@ -39,7 +39,7 @@ func TestNothingGetsLost(t *testing.T) {
 		"media beside an empty hole":    {"json {\nt {sms.body}\nm \"{sms.media.0} {sms.media.1}\"\n}", "Hi", 1, "unsupported_content"},
 		"text in a group that drops":    {"json {\nto {sms.to}\nwhen unicode {\nt {sms.body}\n}\n}", "Hi", 0, "unsupported_content"},
 		"text in one of two groups":     {"form {\nwhen unicode {\nh {sms.body.utf16hex}\n}\nwhen no unicode {\nt {sms.body}\n}\n}", "你", 0, ""},
-		"text beside an empty hole":     {"json {\nto {sms.to}\nt \"{sms.body} {sms.media.0}\"\n}", "Hi", 0, "unsupported_content"},
+		"text beside an empty hole":     {"json {\nto {sms.to}\nt \"{sms.media.0} {sms.body}\"\n}", "Hi", 0, "unsupported_content"},
 		"text in a condition only":      {"json {\nwhen {sms.body} {\nto {sms.to}\n}\nwhen unicode {\nt {sms.body}\n}\n}", "Hi", 0, "unsupported_content"},
 		"an attribute":                  {"xml {\nm {\n@pic {sms.media.0}\nt {sms.body}\n}\n}", "Hi", 1, ""},
 		"a picture without a text":      {"json {\nto {sms.to}\nt {sms.body}\nm[] {sms.media}\n}", "", 1, ""},
@@ -75,7 +75,7 @@ func causeOf(err error) string {
 	return ""
 }
 
-// Why no variant fits is told from what did not fit.
+// Why no send block fits is told from what did not fit.
 func TestReasons(t *testing.T) {
 	for send, want := range map[string]string{
 		"when octets <= 3\nPOST /\nform {\nt {sms.body}\n}":                   "too_long",
@@ -132,7 +132,8 @@ func TestPathSegments(t *testing.T) {
 	}
 }
 
-// Typed holes are numbers or nothing: neither an option nor a number with zeros in front changes what the JSON says.
+// Typed holes are numbers or nothing: neither an option nor a number with zeros in front changes
+// what the JSON says.
 func TestIntegers(t *testing.T) {
 	d, err := parse("own", "own", 1, "option n\nbase_url https://x\nsend {\nPOST /\njson {\nn int {option.n}\nto int {sms.to}\nt {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
 	if err != nil {
@@ -156,7 +157,7 @@ func TestIntegers(t *testing.T) {
 	}
 }
 
-// A variant may be answered in another form than the others.
+// A send block may be answered in another form than the others.
 func TestVariantReply(t *testing.T) {
 	d, err := parse("own", "own", 1, `
 		base_url https://x
@@ -216,7 +217,8 @@ func TestVariantReply(t *testing.T) {
 	}
 }
 
-// What a provider quotes of a secret or of the text, however it writes it, is neither logged nor told.
+// Quotations of a secret or of the text, in whatever encoding the provider writes them, are neither
+// logged nor told.
 func TestQuotations(t *testing.T) {
 	const secret, body = `s3cret/<Token>+1`, "Meet me at 8 & bring the <key>, Zoë"
 	const rules = "reply json\naccepted status 200\nid id\ncode code\nmessage message\ntell message\noption user\noption key secret"
@@ -246,7 +248,7 @@ func TestQuotations(t *testing.T) {
 		hidden[name+" in a page"] = html.EscapeString(value)
 		hidden[name+" in base64"] = base64.StdEncoding.EncodeToString([]byte(value))
 	}
-	read := func(text, reply string) sms.Receipt {
+	read := func(text, reply string) sms.Result {
 		x, err := a.Prepare(t.Context(), saying(text), noToken, now)
 		if err != nil {
 			t.Fatal(err)
@@ -257,7 +259,8 @@ func TestQuotations(t *testing.T) {
 		quoted := string(appendQuoted(words))
 		for _, reply := range []string{`{"message":` + quoted + `}`, `{"code":` + quoted + `}`, `{"message":{"x":` + quoted + `}}`, `{"code":[[` + quoted + `]]}`} {
 			r := read(body, reply)
-			if shown := r.Code + r.Detail + r.Refusal.Words; strings.Contains(shown, words) || len(shown) > 60 || strings.Contains(r.Refusal.Words, "not shown") {
+			detail := strings.TrimPrefix(r.Detail, "does not hold: accepted status 200; it begins: ")
+			if shown := r.Code + detail + r.Refusal.Words; strings.Contains(shown, words) || len(shown) > 60 || strings.Contains(r.Refusal.Words, "not shown") {
 				t.Errorf("%s: %q is shown", name, shown)
 			}
 		}
@@ -275,7 +278,8 @@ func TestQuotations(t *testing.T) {
 	}
 }
 
-// What is written in other letters is not shown in another encoding either, and a code that was sent is no error code.
+// A text in other alphabets is not shown in another encoding either, and a one-time code from the
+// text is no error code.
 func TestQuotationsOfOtherTexts(t *testing.T) {
 	const rules = "reply json\naccepted status 200\nid id\ncode code\nmessage message"
 	a := define(t, "POST /\nform {\nt {sms.body}\n}", rules, nil)
@@ -299,7 +303,7 @@ func TestQuotationsOfOtherTexts(t *testing.T) {
 		}
 		for reply, want := range replies {
 			if want == "" {
-				want = notShown
+				want = "(not shown: "
 			}
 			if r := x.Read(400, http.Header{}, []byte(`{"message":`+string(appendQuoted(reply))+`}`), true); !strings.HasPrefix(r.Detail, want) {
 				t.Errorf("%q is shown as %q", reply, r.Detail)
@@ -322,7 +326,7 @@ func TestIDs(t *testing.T) {
 	for reply, want := range map[string]string{
 		`{"id":"SM0123"}`:                           "SM0123",
 		`{"id":123456789012345678901}`:              "123456789012345678901",
-		`{"id":0}`:                                  "0",
+		`{"id":0}`:                                  "",
 		`{"id":false,"other":"7"}`:                  "7",
 		`{"id":null,"other":"7"}`:                   "7",
 		`{"id":{"a":1},"other":"7"}`:                "7",
@@ -347,7 +351,8 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestNothingInsidePrints prints adapters and exchanges themselves; they hold all options and the text.
+// TestNothingInsidePrints prints adapters and exchanges themselves; they hold all options and the
+// text.
 func TestNothingInsidePrints(t *testing.T) {
 	const canary = "canary-text-of-the-message"
 	for _, name := range Names() {
@@ -386,7 +391,8 @@ func TestNothingInsidePrints(t *testing.T) {
 	}
 }
 
-// Whatever a person writes, it changes nothing of a request but the body, or the query of an API that has no body.
+// Whatever a person writes, it changes nothing of a request but the body, or the query of an API
+// that has no body.
 func TestTextStaysInItsPlace(t *testing.T) {
 	type fixture struct {
 		adapter *Adapter
@@ -438,7 +444,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(frame(f.plain, x.call.sign != nil), frame(x.Request, x.call.sign != nil)); diff != "" {
+		if diff := cmp.Diff(frame(f.plain, x.request.sign != nil), frame(x.Request, x.request.sign != nil)); diff != "" {
 			t.Fatalf("%s: %q changes %s", name, text, diff)
 		}
 	})

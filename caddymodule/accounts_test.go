@@ -24,7 +24,7 @@ func TestRestOutlivesReload(t *testing.T) {
 			before.tap(t, otherRecipient())
 		}
 		after := newSite(t, demo+ownAPI+"limit off\nmax_parts 3")
-		after.deliverer.Routes[0].Transport, after.deliverer.Retries = p, 3
+		after.gateway.Deliverer.Routes[0].Transport, after.gateway.Deliverer.Retries = p, 3
 		_ = before.Cleanup()
 		p.status = 0
 		began, took := time.Now(), p.took
@@ -52,8 +52,8 @@ func otherRecipient() string {
 	return credential + "body=ok&to=" + fmt.Sprintf("555123%04d", 7*recipients%10_000)
 }
 
-// What an adapter says of its account, how many at once and in a second, holds for all sites that use it, whatever is looser: others wait, and are told
-// that it is busy when that takes too long.
+// The concurrency and the rate of an account apply to all sites that use it; the strictest values count. Other messages wait, and
+// are refused as busy if that takes too long.
 func TestAccountsAreBounded(t *testing.T) {
 	for bound, want := range map[string]struct {
 		gone    string        // the bound of a configuration that is gone
@@ -69,7 +69,7 @@ func TestAccountsAreBounded(t *testing.T) {
 			sites := []*site{newSite(t, with(bound)), newSite(t, with(word+" 1000")+"max_parts 3"), newSite(t, with("")+"max_parts 4")}
 			newSite(t, with(want.gone)).stop()
 			for _, s := range sites {
-				s.deliverer.Routes[0].Transport = p
+				s.gateway.Deliverer.Routes[0].Transport = p
 			}
 			began, told := time.Now(), make(chan string, 8)
 			var mu sync.Mutex
@@ -127,7 +127,7 @@ func TestFailoverForms(t *testing.T) {
 	}
 	s := newSite(t, demo+form("one", "00")+form("two", "nanp10"))
 	one, two := &recorded{status: 429}, &recorded{status: 200}
-	s.deliverer.Routes[0].Transport, s.deliverer.Routes[1].Transport = one, two
+	s.gateway.Deliverer.Routes[0].Transport, s.gateway.Deliverer.Routes[1].Transport = one, two
 	if got := s.tap(t, ok); got != "200 1" {
 		t.Error(got)
 	}
@@ -157,10 +157,10 @@ func (lateHandler) Handle(context.Context, caddy.Event) error {
 func TestEventsComeAfterReply(t *testing.T) {
 	tapping(t, "", func(s *site, p *counting) {
 		order = nil
-		if err := s.announcer.app.On(acceptedEvent, lateHandler{}); err != nil {
+		if err := s.emitter.app.On(acceptedEvent, lateHandler{}); err != nil {
 			t.Fatal(err)
 		}
-		s.announcer.app.Emit(s.announcer.ctx, startedEvent, nil)
+		s.emitter.app.Emit(s.emitter.ctx, startedEvent, nil)
 		w := sequence{httptest.NewRecorder()}
 		r := caddyhttp.PrepareRequest(get(ok), caddy.NewReplacer(), w, &caddyhttp.Server{})
 		if err := s.ServeHTTP(w, r, nil); err != nil {

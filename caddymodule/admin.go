@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/block"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 )
@@ -20,18 +21,20 @@ func init() {
 	caddy.RegisterModule(adminAPI{})
 }
 
-// paused stops all messages of this process, over reloads too.
+// paused stops all sending of this process. It survives reloads.
 var paused atomic.Bool
 
-// adminAPI is a module of Caddy's admin endpoint that tells how messaging is, and stops and resumes it:
+// adminAPI adds routes to Caddy's admin endpoint:
 //
-//	GET  /acrobits_sms/status                 is it paused, how are the accounts and the journal
-//	GET  /acrobits_sms/messages/{reference}   what became of the message behind a reference that a user reads out
-//	POST /acrobits_sms/pause                  apps are told so, and nothing is sent; a restart resumes
-//	POST /acrobits_sms/resume
-//	POST /acrobits_sms/unlock                 whoever was locked out for wrong passwords may try again
+//	GET  /acrobits_sms/status             whether sending is paused; state of accounts and journals
+//	GET  /acrobits_sms/messages/REFERENCE results of the messages with a reference
+//	POST /acrobits_sms/pause              stops sending until resume or a restart; apps are told so
+//	POST /acrobits_sms/resume             resumes sending, also at providers whose quota was reached
+//	POST /acrobits_sms/unlock             lifts all lockouts for wrong passwords
+//	POST /acrobits_sms/block?user=NAME    blocks a user on all sites, or on one with &host=NAME
+//	POST /acrobits_sms/unblock?user=NAME  removes all blocks of a user, or one with &host=NAME
 //
-// No answer holds a secret, a number or a text.
+// No reply contains a secret, a text, or the number of a message.
 type adminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -46,40 +49,50 @@ const messagesPath = "/acrobits_sms/messages/"
 
 // Routes implements caddy.AdminRouter.
 func (a *adminAPI) Routes() []caddy.AdminRoute {
-	turn := func(to bool) func(*http.Request) (any, error) {
-		return func(*http.Request) (any, error) {
-			if paused.Swap(to) != to {
-				caddy.Log().Named("http.handlers.acrobits_sms").Warn(map[bool]string{true: "sending is paused", false: "sending is resumed"}[to])
-			}
-			return map[string]bool{"paused": to}, nil
-		}
-	}
 	return []caddy.AdminRoute{
-		{Pattern: "/acrobits_sms/pause", Handler: answer(http.MethodPost, turn(true))},
-		{Pattern: "/acrobits_sms/resume", Handler: answer(http.MethodPost, turn(false))},
-		{Pattern: "/acrobits_sms/unlock", Handler: answer(http.MethodPost, unlock)},
-		{Pattern: "/acrobits_sms/status", Handler: answer(http.MethodGet, status)},
-		{Pattern: messagesPath, Handler: answer(http.MethodGet, messages)},
+		{Pattern: "/acrobits_sms/pause", Handler: adminHandler(http.MethodPost, pause)},
+		{Pattern: "/acrobits_sms/resume", Handler: adminHandler(http.MethodPost, resume)},
+		{Pattern: "/acrobits_sms/unlock", Handler: adminHandler(http.MethodPost, unlock)},
+		{Pattern: "/acrobits_sms/block", Handler: adminHandler(http.MethodPost, blockUser)},
+		{Pattern: "/acrobits_sms/unblock", Handler: adminHandler(http.MethodPost, unblockUser)},
+		{Pattern: "/acrobits_sms/status", Handler: adminHandler(http.MethodGet, status)},
+		{Pattern: messagesPath, Handler: adminHandler(http.MethodGet, messages)},
 	}
+}
+
+// pause stops all sending.
+func pause(*http.Request) (any, error) {
+	if !paused.Swap(true) {
+		adminLogger().Warn("sending is paused")
+	}
+	return map[string]bool{"paused": true}, nil
+}
+
+// resume ends a pause, and retries accounts whose quota was reached.
+func resume(*http.Request) (any, error) {
+	if paused.Swap(false) {
+		adminLogger().Warn("sending is resumed")
+	}
+	for _, account := range allOf[*delivery.Account](accounts) {
+		account.Resume()
+	}
+	return map[string]bool{"paused": false}, nil
 }
 
 // unlock forgets all wrong passwords.
 func unlock(*http.Request) (any, error) {
-	handlers.Range(func(h, _ any) bool {
-		if guard := h.(*Handler).guard; guard != nil {
-			guard.Forgive()
-		}
-		return true
-	})
-	caddy.Log().Named("http.handlers.acrobits_sms").Warn("whoever was locked out for wrong passwords may try again")
+	for _, guard := range allOf[*lockout.Guard](guards) {
+		guard.Reset()
+	}
+	adminLogger().Warn("all lockouts for wrong passwords are lifted")
 	return map[string]bool{"unlocked": true}, nil
 }
 
-// answer makes a handler for one method that answers in JSON.
-func answer(method string, f func(*http.Request) (any, error)) caddy.AdminHandler {
+// adminHandler returns a handler that accepts one method and replies in JSON.
+func adminHandler(method string, f func(*http.Request) (any, error)) caddy.AdminHandler {
 	return caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != method {
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method %s is not allowed", r.Method)}
+			return apiError(http.StatusMethodNotAllowed, "method %s is not allowed", r.Method)
 		}
 		v, err := f(r)
 		if err != nil {
@@ -96,17 +109,18 @@ type adapterStatus struct {
 }
 
 type journalStatus struct {
-	Kind       string     `json:"kind"`
-	Remembered int        `json:"remembered"`
-	OnTheirWay int        `json:"on_their_way"`
-	Error      string     `json:"error,omitempty"`       // why it cannot be read now
-	LastFailed *time.Time `json:"last_failed,omitempty"` // when something could not be written down
+	Kind       string        `json:"kind"`
+	Remembered int           `json:"remembered"`
+	OnTheirWay int           `json:"on_their_way"`
+	Blocks     []block.Block `json:"blocks,omitempty"`      // of users who must not send
+	Error      string        `json:"error,omitempty"`       // why it cannot be read
+	LastFailed *time.Time    `json:"last_failed,omitempty"` // time of the last failed write
 }
 
-// status says how the accounts and the journal are.
+// status returns the state of the accounts and journals in use.
 func status(*http.Request) (any, error) {
 	adapters := []adapterStatus{}
-	for account, name := range namesOfAccounts() {
+	for account, name := range accountNames() {
 		adapters = append(adapters, adapterStatus{name, account.Status()})
 	}
 	slices.SortFunc(adapters, func(a, b adapterStatus) int { return strings.Compare(a.Name, b.Name) })
@@ -117,14 +131,24 @@ func status(*http.Request) (any, error) {
 	return map[string]any{"paused": paused.Load(), "adapters": adapters, "journals": all}, nil
 }
 
-// journalsInUse are those of the handlers in use.
-func journalsInUse() (all []*sharedJournal) {
-	handlers.Range(func(h, _ any) bool {
-		if j := h.(*Handler).journal; !slices.Contains(all, j) {
+// journalsInUse returns the journals of the gateways in use.
+func journalsInUse() (all []*pooledJournal) {
+	for _, g := range gatewaysInUse() {
+		if j := g.Journal.(*pooledJournal); !slices.Contains(all, j) {
 			all = append(all, j)
 		}
-		return true
-	})
+	}
+	return all
+}
+
+// allJournals returns the journals in use and the memory journal that the pool still keeps.
+func allJournals() []*pooledJournal {
+	all := journalsInUse()
+	for _, j := range allOf[*pooledJournal](memoryJournals) {
+		if !slices.Contains(all, j) {
+			all = append(all, j)
+		}
+	}
 	return all
 }
 
@@ -132,36 +156,46 @@ type messageStatus struct {
 	Reference string    `json:"reference"`
 	State     string    `json:"state"`
 	Begun     time.Time `json:"begun"`
+	User      string    `json:"user,omitempty"`
 	Adapter   string    `json:"adapter,omitempty"`
 	Cause     string    `json:"cause,omitempty"`
+	Code      string    `json:"provider_code,omitempty"` // the same as in the log
+	Detail    string    `json:"detail,omitempty"`
+	Segments  int       `json:"segments,omitempty"`
 	Parts     int       `json:"parts,omitempty"`
+	MMS       bool      `json:"mms,omitempty"`
 	IDs       []string  `json:"sms_ids,omitempty"`
 }
 
-// messages says what became of the messages with a reference.
+// messages returns the results of the messages with a reference.
 func messages(r *http.Request) (any, error) {
 	reference := strings.TrimPrefix(r.URL.Path, messagesPath)
 	found := []messageStatus{}
-	var unread error
+	var readErr error
 	for _, shared := range journalsInUse() {
 		entries, err := shared.find(reference)
-		unread = errors.Join(unread, err)
+		readErr = errors.Join(readErr, err)
 		for _, e := range entries {
-			found = append(found, statusOf(e))
+			found = append(found, newMessageStatus(e))
 		}
 	}
 	switch {
 	case len(found) > 0:
-	case unread != nil:
-		return nil, unread
+	case readErr != nil:
+		return nil, readErr
 	default:
-		return nil, caddy.APIError{HTTPStatus: http.StatusNotFound, Err: fmt.Errorf("no message of the last day has this reference, or it was refused before it was a message; the log has it")}
+		return nil, apiError(http.StatusNotFound,
+			"no message of the last day has this reference; if it was refused before it was claimed, only the log has it")
 	}
 	return found, nil
 }
 
-func statusOf(e journal.Entry) messageStatus {
-	s := messageStatus{Reference: e.Reference, State: e.State.String(), Begun: e.Begun, Adapter: e.Adapter, Parts: e.Split.Parts, IDs: e.IDs}
+func newMessageStatus(e journal.Entry) messageStatus {
+	s := messageStatus{
+		Reference: e.Reference, State: e.State.String(), Begun: e.Begun, User: e.User,
+		Adapter: e.Adapter, Code: e.Code, Detail: e.Detail, IDs: e.ShownIDs(),
+		Segments: segments(e.Segments, e.Split.Parts, e.Split.MMS()), Parts: e.Split.Parts, MMS: e.Split.MMS(),
+	}
 	if e.State == journal.Refused || e.State == journal.Unknown {
 		s.Cause = e.Cause.String()
 	}

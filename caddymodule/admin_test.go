@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,7 +20,7 @@ func admin(t *testing.T, method, path string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	for _, route := range new(adminAPI).Routes() {
-		if route.Pattern != path && (!strings.HasSuffix(route.Pattern, "/") || !strings.HasPrefix(path, route.Pattern)) {
+		if before, _, _ := strings.Cut(path, "?"); route.Pattern != before && (!strings.HasSuffix(route.Pattern, "/") || !strings.HasPrefix(path, route.Pattern)) {
 			continue
 		}
 		err := route.Handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
@@ -74,7 +76,7 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// Who was locked out may try again when the admin endpoint says so.
+// The admin endpoint ends all lockouts.
 func TestUnlock(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox\nlockout 2 5m")
 	wrong, right := get("from=johndow&password=wrong&to=5551231234&body=hi").URL.RawQuery, get(credential+"to=5551231234&body=hi").URL.RawQuery
@@ -98,7 +100,7 @@ func TestUnlock(t *testing.T) {
 func TestStatus(t *testing.T) {
 	tapping(t, "", func(s *site, p *counting) {
 		subscribe(t, s)
-		for _, v := range []interface{ Reset() }{measuredMessages, measuredRepeats, measuredSegments} {
+		for _, v := range []interface{ Reset() }{messagesTotal, repeatsTotal, segmentsTotal} {
 			v.Reset() // other tests have been here
 		}
 		p.status = 402
@@ -172,11 +174,11 @@ func subscribe(t *testing.T, s *site) {
 	t.Helper()
 	subscribed, subscribedData = nil, nil
 	for _, name := range []string{acceptedEvent, refusedEvent, heldEvent, unknownEvent, lostEvent} {
-		if err := s.announcer.app.On(name, eventHandler{}); err != nil {
+		if err := s.emitter.app.On(name, eventHandler{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.announcer.app.Emit(s.announcer.ctx, startedEvent, nil)
+	s.emitter.app.Emit(s.emitter.ctx, startedEvent, nil)
 }
 
 type eventHandler struct{}
@@ -189,7 +191,7 @@ func (eventHandler) Handle(_ context.Context, e caddy.Event) error {
 // scrape reads the metrics as Prometheus would.
 func scrape(t *testing.T, s *site) string {
 	t.Helper()
-	families, err := s.announcer.ctx.GetMetricsRegistry().Gather()
+	families, err := s.emitter.ctx.GetMetricsRegistry().Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,4 +205,42 @@ func scrape(t *testing.T, s *site) string {
 		}
 	}
 	return out.String()
+}
+
+// A limit at the provider is told with its end, by the API and by status, outlives a reload, and ends when the operator resumes.
+func TestQuotaAtProvider(t *testing.T) {
+	p := newProvider(t)
+	p.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(429)
+		_, _ = io.WriteString(w, `{"code":20429}`)
+	}
+	s := p.site(t, "")
+	for i, site := range []*site{s, s, p.site(t, "limit off")} {
+		w := site.send(t, get(credential+fmt.Sprintf("to=5551231234&body=text-%d", i)))
+		after, err := strconv.Atoi(w.Header().Get("Retry-After"))
+		if r := read(t, w); w.Code != 429 || r.Message != "The limit at the provider is reached. Try again in 60 min." || err != nil || after < 3500 || after > 3600 {
+			t.Errorf("%d: %d %q, Retry-After %d", i, w.Code, r.Message, after)
+		}
+	}
+	if n := p.count.Load(); n != 1 {
+		t.Errorf("the provider was asked %d times", n)
+	}
+	if line := s.events()[1]; line["cause"] != "quota.wait" || line["detail"] == "" {
+		t.Errorf("event line %v", line)
+	}
+	if _, answer := admin(t, "GET", "/acrobits_sms/status"); !strings.Contains(answer, `"quotas":[{"for":"account","until":"20`) || strings.Contains(answer, `"test"`) {
+		t.Error(answer)
+	}
+	p.say(201, `{"sid":"SM1"}`)
+	if w := s.send(t, get(credential+"to=5551231234&body=text-4")); w.Code != 429 {
+		t.Errorf("before: %d", w.Code)
+	}
+	admin(t, "POST", "/acrobits_sms/resume")
+	if w := s.send(t, get(credential+"to=5551231234&body=text-5")); w.Code != 200 {
+		t.Errorf("resumed: %d", w.Code)
+	}
+	if _, answer := admin(t, "GET", "/acrobits_sms/status"); strings.Contains(answer, "quotas") {
+		t.Error(answer)
+	}
 }

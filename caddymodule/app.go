@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,82 +13,131 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 	httpcaddyfile.RegisterGlobalOption("acrobits_sms", parseGlobal)
 }
 
-// App is what all sites share: where it is written down which messages are on their way, and what became of them.
+// App contains what all sites share: the journal, which stores the messages in flight and their
+// results, so that no message is sent twice.
 type App struct {
-	// JournalRaw is where that is kept: `memory`, the default, `sqlite` or `postgres`.
+	// JournalRaw is the journal: `memory`, `sqlite` or `postgres`. Default: `memory`.
 	JournalRaw json.RawMessage `json:"journal,omitempty" caddy:"namespace=acrobits_sms.journals inline_key=journal"`
 
-	// KeepMessages is for how long messages themselves are kept in the journal: who sent what to whom, as the app sent it. It
-	// needs a journal that survives a restart. Default: they are not kept.
+	// KeepMessages is how long messages are kept in the journal: user, sender, recipient and text. It
+	// requires a journal that survives a restart. Default: messages are not kept.
 	KeepMessages caddy.Duration `json:"keep_messages,omitempty"`
 
-	journal *sharedJournal
-	taken   taken
+	ctx       caddy.Context
+	journal   *pooledJournal
+	resources resources
+
+	mu       sync.Mutex
+	gateways []*gateway.Gateway // of the sites
 }
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "acrobits_sms", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision sets the app up. It opens nothing.
+// Provision implements caddy.Provisioner. It does not open the journal.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	if len(a.JournalRaw) == 0 {
 		a.JournalRaw = json.RawMessage(`{"journal": "` + inMemory + `"}`)
+	}
+	if err := checkModule(a.JournalRaw, "journal", moduleNames("acrobits_sms.journals")); err != nil {
+		return fmt.Errorf("journal: %w", err)
 	}
 	guest, err := ctx.LoadModule(a, "JournalRaw")
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	j, ok := guest.(journals)
+	j, ok := guest.(journalSource)
 	if !ok {
-		return fmt.Errorf("journal: %T keeps no messages", guest)
+		return fmt.Errorf("journal: %T is not a journal", guest)
 	}
 	if err := a.checkKeep(j.kind()); err != nil {
 		return err
 	}
-	a.journal = takeJournal(&a.taken, j)
-	announcer, err := newAnnouncer(ctx)
+	a.journal = acquireJournal(&a.resources, j)
+	emitter, err := newEventEmitter(ctx)
 	if err != nil {
 		return err
 	}
-	a.taken.add(a.journal.announce(announcer))
+	a.resources.add(a.journal.addEmitter(emitter))
+	apps.Store(a, nil)
+	a.resources.add(func() error {
+		apps.Delete(a)
+		return nil
+	})
 	return nil
 }
 
-// defaultKeep is for how long messages are kept, if they are.
+// add registers a gateway for the admin endpoint and the metrics.
+func (a *App) add(g *gateway.Gateway) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.gateways = append(a.gateways, g)
+}
+
+// apps contains the *App of each configuration in use. It is not part of the shared state, whose lock
+// is held while a journal is closed: circuit breakers must not wait for that.
+var apps sync.Map
+
+// gatewaysInUse returns the gateways of all configurations in use. During a reload there are two
+// configurations.
+func gatewaysInUse() (all []*gateway.Gateway) {
+	apps.Range(func(key, _ any) bool {
+		a := key.(*App)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		all = append(all, a.gateways...)
+		return true
+	})
+	return all
+}
+
+// defaultKeep is how long messages are kept by keep messages without a duration.
 const defaultKeep = 30 * 24 * time.Hour
 
-var errKeep = errors.New("keep takes messages and perhaps for how long: keep messages, or keep messages 30d")
+var errKeep = errors.New("write: keep messages [DURATION], such as keep messages 30d")
 
 func (a *App) checkKeep(kind string) error {
 	switch {
 	case a.KeepMessages < 0:
 		return errKeep
 	case a.KeepMessages > 0 && kind == inMemory:
-		return errors.New("keep messages needs a journal that survives a restart: write journal sqlite or journal postgres too")
+		return errors.New("keep messages requires a journal that survives a restart: " +
+			"write journal sqlite or journal postgres too")
 	}
 	return nil
 }
 
-// Start opens the journal. Caddy starts its apps in any order, so a message that comes first opens it too.
-func (a *App) Start() error { return a.journal.start() }
+// Start implements caddy.App. It opens the journal. Caddy starts its apps in any order, so a
+// message may arrive before and open it.
+func (a *App) Start() error {
+	warnUncoveredServers(a.ctx, journalLogger())
+	err := a.journal.start()
+	if err == nil {
+		a.journal.copyBlocks(allJournals())
+	}
+	return err
+}
 
-// Stop does nothing: messages on their way go on to use the journal.
+// Stop implements caddy.App. It does nothing: messages in flight still use the journal.
 func (a *App) Stop() error { return nil }
 
-// Cleanup gives the journal back. It is closed when the last message on its way is done.
-func (a *App) Cleanup() error { return a.taken.release() }
+// Cleanup implements caddy.CleanerUpper. It releases the journal, which is closed as soon as no
+// message in flight uses it.
+func (a *App) Cleanup() error { return a.resources.release() }
 
-// parseGlobal reads the global option. Syntax:
+// parseGlobal parses the global option. Syntax:
 //
 //	acrobits_sms {
 //		journal memory
@@ -101,28 +150,17 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 	if already != nil {
 		return nil, d.Err("acrobits_sms appears twice")
 	}
-	if d.NextArg() {
-		return nil, d.ArgErr()
+	if err := noArgs(d); err != nil {
+		return nil, err
 	}
 	app, kind := new(App), inMemory
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch word := d.Val(); word {
 		case "journal":
-			if app.JournalRaw != nil {
-				return nil, d.Err("journal appears twice")
-			}
-			if !d.NextArg() {
-				return nil, d.Err("write: journal memory, journal sqlite PATH or journal postgres ADDRESS")
-			}
-			kind = d.Val()
-			if kinds := journalKinds(); !slices.Contains(kinds, kind) {
-				return nil, d.Errf("there is no journal %q%s (there are %s)", kind, adapters.Meant(kind, kinds), strings.Join(kinds, ", "))
-			}
-			guest, err := caddyfile.UnmarshalModule(d, "acrobits_sms.journals."+kind)
+			kind, err = app.unmarshalJournal(d)
 			if err != nil {
 				return nil, err
 			}
-			app.JournalRaw = caddyconfig.JSONModuleObject(guest, "journal", kind, nil)
 		case "keep":
 			if app.KeepMessages != 0 {
 				return nil, d.Err("keep appears twice")
@@ -131,7 +169,7 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 				return nil, d.WrapErr(err)
 			}
 		default:
-			return nil, d.Errf("unknown word %q (there are journal and keep)", word)
+			return nil, unknownWord(d, inGlobal, globalWords)
 		}
 	}
 	if err := app.checkKeep(kind); err != nil {
@@ -140,15 +178,27 @@ func parseGlobal(d *caddyfile.Dispenser, already any) (_ any, err error) {
 	return httpcaddyfile.App{Name: "acrobits_sms", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// journalKinds are the names of all journals.
-func journalKinds() (kinds []string) {
-	for _, m := range caddy.GetModules("acrobits_sms.journals") {
-		kinds = append(kinds, m.ID.Name())
+// unmarshalJournal parses a journal line, and returns the kind of the journal.
+func (a *App) unmarshalJournal(d *caddyfile.Dispenser) (kind string, err error) {
+	if a.JournalRaw != nil {
+		return "", d.Err("journal appears twice")
 	}
-	return kinds
+	if !d.NextArg() {
+		return "", d.Err("write: journal memory, journal sqlite PATH or journal postgres ADDRESS")
+	}
+	kind = d.Val()
+	if kinds := moduleNames("acrobits_sms.journals"); !slices.Contains(kinds, kind) {
+		return "", d.Err(suggest.Unknown("journal", kind, kinds))
+	}
+	guest, err := caddyfile.UnmarshalModule(d, "acrobits_sms.journals."+kind)
+	if err != nil {
+		return "", err
+	}
+	a.JournalRaw = caddyconfig.JSONModuleObject(guest, "journal", kind, nil)
+	return kind, nil
 }
 
-// parseKeep reads what follows keep.
+// parseKeep parses the arguments of keep.
 func parseKeep(args []string) (caddy.Duration, error) {
 	if len(args) == 0 || len(args) > 2 || args[0] != "messages" {
 		return 0, errKeep
@@ -169,3 +219,9 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (a *App) UnmarshalJSON(data []byte) error {
+	type plain App
+	return decodeStrict(data, (*plain)(a))
+}

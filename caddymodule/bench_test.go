@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -30,30 +30,30 @@ func (s *site) message(t testing.TB, r *http.Request) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, ok := s.numbers.Recipient(request.To[0], "US")
+	to, ok := s.gateway.Numbers.Recipient(request.To[0], "US")
 	if !ok {
 		t.Fatal("no recipient")
 	}
 	m := &sms.Message{
 		ID: "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10", To: to, From: sms.Number{Value: "+15550001111", Kind: sms.Phone}, Body: request.Body,
 	}
-	claim := limit.Claim{Rules: wide, Use: limit.Use{User: "johndow", Country: destination.Country(to, "US"), Segments: text.Segments(m.Body.Reveal())}}
-	if benchCounters.Take(&claim, time.Now()); claim.Exceeded != nil {
-		t.Fatal(claim.Exceeded.Rule)
+	charge := limit.Charge{Rules: wide, Usage: limit.Usage{User: "johndow", Country: destination.Country(to, "US"), Segments: text.Segments(m.Body.Reveal())}}
+	if benchCounters.Apply(&charge, time.Now()); charge.Exceeded != nil {
+		t.Fatal(charge.Exceeded.Rule)
 	}
-	parts, err := s.deliverer.Routes[0].Adapter.Parts(m, 10)
-	if err != nil || len(parts) != 1 {
-		t.Fatal(err)
+	plan, refusal := s.gateway.Deliverer.Routes[0].Adapter.Plan(m, 10)
+	if refusal != nil || plan.Split().Parts != 1 {
+		t.Fatal(refusal)
 	}
-	sent, err := s.deliverer.Routes[0].Adapter.Prepare(context.Background(), m, sms.Hidden{}, time.Now())
+	sent, err := plan.Request(context.Background(), 0, sms.Hidden{}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	receipt := sent.Read(201, twilioHeader, twilioReply, true)
-	if receipt.Outcome != sms.Accepted {
-		t.Fatal(receipt.Detail)
+	result := sent.Read(201, twilioHeader, twilioReply, true)
+	if result.Outcome != sms.Accepted {
+		t.Fatal(result.Detail)
 	}
-	if err := s.replier.Accept(discard{}, request.Form, receipt.ID); err != nil {
+	if err := s.replier.Accept(discard{}, request.Form, result.ID); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -62,9 +62,9 @@ var benchCounters = limit.NewCounters()
 
 // wide are the default limits, wide enough for a benchmark.
 var wide = []limit.Rule{
-	{Scope: limit.User, Unit: limit.Messages, Period: limit.Minute, Most: math.MaxInt32},
-	{Scope: limit.User, Unit: limit.Segments, Period: limit.Day, Most: math.MaxInt32},
-	{Scope: limit.Site, Unit: limit.Segments, Period: limit.Day, Most: math.MaxInt32},
+	{Scope: limit.User, Unit: limit.Messages, Period: limit.Minute, Max: math.MaxInt32},
+	{Scope: limit.User, Unit: limit.Segments, Period: limit.Day, Max: math.MaxInt32},
+	{Scope: limit.Site, Unit: limit.Segments, Period: limit.Day, Max: math.MaxInt32},
 }
 
 var (
@@ -123,8 +123,8 @@ func (atOnce) RoundTrip(r *http.Request) (*http.Response, error) {
 func BenchmarkServe(b *testing.B) {
 	p := newProvider(b)
 	s := p.site(b, "bursts off")
-	s.deliverer.Routes[0].Transport = atOnce{}
-	s.limits = wide
+	s.gateway.Deliverer.Routes[0].Transport = atOnce{}
+	s.gateway.Limits = wide
 	s.logger = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), zap.InfoLevel))
 	n := 0
 	next := func() *http.Request {

@@ -1,66 +1,138 @@
 package caddymodule
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// reader reads the line of a directive.
-type reader = func(*caddyfile.Dispenser) (later check, err error)
+// lineParser parses the line or block of a word. later is nil if no check needs the whole block.
+type lineParser = func(*caddyfile.Dispenser) (later deferredCheck, err error)
 
-// plain reads what needs no check later.
-func plain(read func(*caddyfile.Dispenser) error) reader {
-	return func(d *caddyfile.Dispenser) (check, error) { return nil, read(d) }
+// withoutCheck returns a parser of lines that need no deferred check.
+func withoutCheck(read func(*caddyfile.Dispenser) error) lineParser {
+	return func(d *caddyfile.Dispenser) (deferredCheck, error) { return nil, read(d) }
 }
 
-// alone reads a word that stands alone.
-func alone(into *bool) reader {
-	return plain(func(d *caddyfile.Dispenser) error {
+// boolFlag returns a parser of a word without arguments, which sets *into.
+func boolFlag(into *bool) lineParser {
+	return withoutCheck(func(d *caddyfile.Dispenser) error {
 		*into = true
 		return noArgs(d)
 	})
 }
 
-// checked reads one value, and asks what is wrong with it.
-func checked(into *string, wrong func() error) reader {
-	return plain(func(d *caddyfile.Dispenser) error {
+// validated returns a parser of one value, which check validates.
+func validated(into *string, check func() error) lineParser {
+	return withoutCheck(func(d *caddyfile.Dispenser) error {
 		if err := oneArg(d, into); err != nil {
 			return err
 		}
-		return wrap(d, wrong())
+		return wrap(d, check())
 	})
 }
 
-func duration(into *caddy.Duration) reader {
-	return plain(func(d *caddyfile.Dispenser) error { return durationArg(d, into) })
+func duration(into *caddy.Duration) lineParser {
+	return withoutCheck(func(d *caddyfile.Dispenser) error { return durationArg(d, into) })
 }
 
-func positive[N int | int64](into *N, what string) reader {
-	return plain(func(d *caddyfile.Dispenser) error { return positiveArg(d, into, what) })
+func positive[N int | int64](into *N, what string) lineParser {
+	return withoutCheck(func(d *caddyfile.Dispenser) error { return positiveArg(d, into, what) })
 }
 
-func destinations(into *[]string) reader {
-	return plain(func(d *caddyfile.Dispenser) error { return destinationArgs(d, into) })
+func destinations(into *[]string) lineParser {
+	return withoutCheck(func(d *caddyfile.Dispenser) error { return destinationArgs(d, into) })
 }
 
-// oneArg reads exactly one argument.
+// oneArg parses exactly one argument.
 func oneArg(d *caddyfile.Dispenser, into *string) error {
-	word := d.Val()
-	switch args := d.RemainingArgs(); len(args) {
+	at := *d
+	return singleArg(&at, d.Val(), d.RemainingArgs(), into)
+}
+
+// unsetHint explains why a value that is written in the file may be missing.
+const unsetHint = "; an unset variable {$NAME} gives no value, and a value that begins with # needs quotation marks"
+
+// singleArg stores the only argument of a word.
+func singleArg(d *caddyfile.Dispenser, word string, args []string, into *string) error {
+	switch len(args) {
 	case 0:
-		return d.Errf("%s takes exactly one value, and there is none; quote one that begins with #, and {$NAME} is none if that variable is not set when this file is read", word)
+		return d.Errf("%s takes exactly one value, and has none%s", word, unsetHint)
 	case 1:
 		*into = args[0]
 		return nil
 	}
+	if slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, "\n") }) {
+		return d.Errf("%s: %w", word, errQuoteOpen)
+	}
 	return d.Errf("%s takes exactly one value; quote it if it has blanks", word)
 }
 
-// positiveArg reads exactly one whole number of at least 1.
+// place is a kind of block, which accepts words of its own.
+type place int
+
+const (
+	inHandler place = iota
+	inUser
+	inAdapter
+	inGlobal
+	inUsers // a line of users
+)
+
+// unknownWord returns the error about a word that a block does not accept. known are the words of
+// the block.
+func unknownWord(d *caddyfile.Dispenser, where place, known []string) error {
+	if wrong := misplacedWord(d.Val(), where, known); wrong != "" {
+		return d.Err(wrong)
+	}
+	return d.Err(suggest.Unknown("word", d.Val(), known))
+}
+
+// misplacedWord returns advice about a word that a block does not accept, if another block does or
+// it contains = or :. It is empty otherwise.
+func misplacedWord(word string, where place, known []string) string {
+	if i := strings.IndexAny(word, "=:"); i > 0 && slices.Contains(known, word[:i]) {
+		return fmt.Sprintf("write %s VALUE, with a space instead of %c", word[:i], word[i])
+	}
+	isOf := func(other place, words []string) bool { return where != other && slices.Contains(words, word) }
+	switch {
+	case where != inHandler && isOf(inGlobal, globalWords), where == inHandler && slices.Contains(globalWords, word):
+		return fmt.Sprintf("%s belongs in the global options: { acrobits_sms { %[1]s … } }", word)
+	case where == inGlobal && (slices.Contains(handlerWords(), word) || slices.Contains(userWords, word)):
+		return fmt.Sprintf("%s belongs in a site: sms.example.com { acrobits_sms { %[1]s … } }", word)
+	case isOf(inHandler, handlerWords()):
+		return fmt.Sprintf("%s belongs in acrobits_sms { … }, not into a block of it: is a } missing above?", word)
+	case where == inAdapter && word == "from":
+		return "from belongs in a user block; senders says which numbers an adapter is for"
+	case isOf(inUser, userWords):
+		return fmt.Sprintf("%s belongs in a user block: user NAME { %[1]s … }", word)
+	case isOf(inAdapter, adapterWords):
+		return fmt.Sprintf("%s belongs in an adapter block: adapter NAME { %[1]s … }", word)
+	case slices.Contains(siteWords, word):
+		return fmt.Sprintf("%s is a directive of a site: is a } missing above?", word)
+	}
+	return ""
+}
+
+// globalWords are the words of the global option.
+var globalWords = []string{"journal", "keep"}
+
+// siteWords are directives that often appear beside acrobits_sms.
+// https://caddyserver.com/docs/caddyfile/directives
+var siteWords = []string{
+	"respond", "reverse_proxy", "log", "handle", "handle_path", "handle_errors", "route", "tls", "file_server", "encode",
+	"redir", "root", "header", "bind", "basic_auth", "rewrite", "request_body", "php_fastcgi", "forward_auth",
+	"acrobits_sms", "log_append", "import",
+}
+
+// positiveArg parses exactly one whole number of at least 1.
 func positiveArg[N int | int64](d *caddyfile.Dispenser, into *N, what string) error {
 	word := d.Val()
 	var text string
@@ -76,8 +148,9 @@ func positiveArg[N int | int64](d *caddyfile.Dispenser, into *N, what string) er
 }
 
 func noArgs(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+	word := d.Val()
+	if d.NextArg() { // not ArgErr, which repeats the argument: it may be a secret
+		return d.Errf("%s takes no value on its line", word)
 	}
 	return nil
 }
@@ -96,18 +169,18 @@ func durationArg(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	return nil
 }
 
-// destinationArgs reads a list of destinations.
+// destinationArgs parses a list of destinations.
 func destinationArgs(d *caddyfile.Dispenser, into *[]string) error {
 	word, list := d.Val(), d.RemainingArgs()
 	if len(list) == 0 {
-		return d.Errf("%s takes destinations, such as US +4420 short_codes", word)
+		return d.Errf("%s takes destinations, such as US +4420 short_codes%s", word, unsetHint)
 	}
 	_, err := destination.Parse(list, nil)
 	*into = append(*into, list...)
 	return wrap(d, err)
 }
 
-// wrap names the line of what is wrong, if something is.
+// wrap adds the line to an error. It returns nil for nil.
 func wrap(at *caddyfile.Dispenser, err error) error {
 	if err == nil {
 		return nil

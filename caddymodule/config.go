@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"regexp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,81 +12,76 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/destination"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery/routing"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/routing"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// User is somebody who may send.
+// User is an account that may send.
 type User struct {
-	// Name is the user's name as the app sends it.
+	// Name is the user name that the app sends.
 	Name string `json:"name"`
 
-	// Passwords are right together with the name. Each is a plain text, best a placeholder such as `{env.PASSWORD}`
-	// or `{file./run/secrets/password}`, its SHA-1 in lower-case hexadecimal, or a bcrypt or argon2id hash. Apps that send
-	// the SHA-1 of the password are understood too, unless it is a bcrypt or argon2id hash.
+	// Passwords are accepted together with the name. Each is plain text, preferably a placeholder such
+	// as `{env.PASSWORD}` or `{file./run/secrets/password}`, a SHA-1 in lower-case hexadecimal, or a
+	// bcrypt or argon2id hash. Apps may send the SHA-1 of a password instead, unless only its bcrypt
+	// or argon2id hash is known.
 	Passwords []string `json:"passwords,omitempty"`
 
-	// Tokens are right without a name, for apps that send one secret only. Each is a plain text or a placeholder.
+	// Tokens are accepted without a name, for apps that send one secret only. Each is plain text or a
+	// placeholder.
 	Tokens []string `json:"tokens,omitempty"`
 
-	// From are the numbers, short codes or sender IDs that the user may send from. The first is the default.
-	// Without any the provider chooses, and a request that asks for a sender is refused.
+	// From are the numbers, short codes and sender IDs that the user may send from. The first is the
+	// default. Without any, the provider chooses the sender, and requests that ask for one are
+	// refused.
 	From []string `json:"from,omitempty"`
 
-	// Groups are names of the operator's own for what several users have in common. Conditions of adapters ask for them.
+	// Groups are names that several users may share. Conditions of adapters refer to them.
 	Groups []string `json:"groups,omitempty"`
 
-	// Region is the country of numbers that the user writes without one. Default: the handler's `default_region`.
+	// Region is the country of numbers that the user enters without a country code. Default: the
+	// handler's `default_region`.
 	Region string `json:"region,omitempty"`
 
-	// Limits are how much the user may send, in the place of the handler's limits for each user that count the same, or
-	// added to them. Each is written as `COUNT UNIT per PERIOD`, such as `5 messages per minute`.
+	// Limits are rate limits of this user, written as `COUNT UNIT per PERIOD`, such as `5 messages per
+	// minute`. Each replaces the handler's user limit with the same unit and period, or is added to
+	// the others.
 	Limits []string `json:"limits,omitempty"`
 
-	// Allow and Deny are destinations of this user, on top of the handler's.
+	// Allow and Deny are destinations of this user, in addition to the handler's.
 	Allow []string `json:"allow,omitempty"`
 	Deny  []string `json:"deny,omitempty"`
 }
 
-// account makes the account of a user whose placeholders are resolved, and names the options whose secrets are weak.
-func (u *User) account(region string, site *destination.Policy, limits []limit.Rule) (account users.Account, weakOptions []string, err error) {
+// account returns the account of a user whose placeholders are resolved, and the options whose
+// secrets are weak.
+func (u *User) account(
+	region string, site *destination.Policy, limits []limit.Rule,
+) (account users.Account, weak []string, err error) {
 	account = users.Account{User: users.User{Name: u.Name, Groups: u.Groups}, Passwords: u.Passwords, Tokens: u.Tokens}
-	for _, secret := range u.Passwords {
-		if !isHash(secret) && weak(secret) {
-			weakOptions = append(weakOptions, "password")
-		}
-	}
-	for _, secret := range u.Tokens {
-		if weak(secret) {
-			weakOptions = append(weakOptions, "token")
-		}
-	}
 	if u.Region != "" {
 		region = u.Region
 		if err := number.CheckRegion(region); err != nil {
-			return account, nil, &optionError{"region", fmt.Errorf("region: %w", err)}
+			return account, nil, fmt.Errorf("region: %w", err)
 		}
 		account.Region = region
 	}
 	if len(u.Limits) > 0 {
 		if account.Limits, err = u.rules(limits); err != nil {
-			return account, nil, &optionError{"limits", err}
+			return account, nil, err
 		}
 	}
-	for _, s := range u.From {
-		n, err := sender(s, region)
-		if err != nil {
-			return account, nil, &optionError{"from", err}
-		}
-		account.Numbers = append(account.Numbers, n)
+	if account.Numbers, err = parseSenders(u.From, region); err != nil {
+		return account, nil, err
 	}
 	own, err := destination.Parse(u.Allow, u.Deny)
 	if err != nil {
-		return account, nil, &optionError{"allow or deny", err}
+		return account, nil, err
 	}
 	policy := site
 	if !own.Empty() {
@@ -95,12 +90,27 @@ func (u *User) account(region string, site *destination.Policy, limits []limit.R
 	}
 	isPhone := func(n sms.Number) bool { return n.Kind == sms.Phone }
 	if region == "" && !policy.AllowsAny() && !slices.ContainsFunc(account.Numbers, isPhone) {
-		return account, nil, errors.New("it is not known to which country it may send: write default_region, from with a telephone number, or allow")
+		return account, nil, errors.New("no allowed country: write default_region, from with a telephone number, or allow")
 	}
-	return account, weakOptions, nil
+	return account, u.weakOptions(), nil
 }
 
-// rules are the limits of the site with the user's own.
+// weakOptions returns the option of each weak secret.
+func (u *User) weakOptions() (options []string) {
+	for _, secret := range u.Passwords {
+		if !isHash(secret) && isWeak(secret) {
+			options = append(options, "password")
+		}
+	}
+	for _, secret := range u.Tokens {
+		if isWeak(secret) {
+			options = append(options, "token")
+		}
+	}
+	return options
+}
+
+// rules returns the limits of the site merged with the user's own.
 func (u *User) rules(site []limit.Rule) ([]limit.Rule, error) {
 	var own []limit.Rule
 	for _, line := range u.Limits {
@@ -116,16 +126,8 @@ func (u *User) rules(site []limit.Rule) ([]limit.Rule, error) {
 	return limit.Merge(site, own)
 }
 
-// optionError says which option of a user is wrong. It quotes the value.
-type optionError struct {
-	name string
-	error
-}
-
-func (e *optionError) Unwrap() error { return e.error }
-
-// resolved is the user with what placeholders stand for. The resolved secrets stay out of the configuration, which Caddy
-// prints.
+// resolved returns a copy of the user with placeholders replaced. The configuration itself keeps
+// them, because Caddy prints it.
 func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
 	out := &User{Groups: u.Groups, Allow: u.Allow, Deny: u.Deny, Region: u.Region, Limits: u.Limits}
 	var err error
@@ -137,14 +139,18 @@ func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
 		from      []string
 		to        *[]string
 		areSecret bool
-	}{{"password", u.Passwords, &out.Passwords, true}, {"token", u.Tokens, &out.Tokens, true}, {"from", u.From, &out.From, false}} {
+	}{
+		{"password", u.Passwords, &out.Passwords, true},
+		{"token", u.Tokens, &out.Tokens, true},
+		{"from", u.From, &out.From, false},
+	} {
 		for _, s := range list.from {
 			value, err := resolve(repl, s)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", list.option, err)
 			}
-			if list.areSecret && isLiteral(s) && !isHash(value) {
-				log.Warn(literalSecret, zap.String("user", out.Name), zap.String("option", list.option))
+			if list.areSecret && !isHash(value) {
+				warnExposedSecret(log, s, zap.String("user", out.Name), zap.String("option", list.option))
 			}
 			*list.to = append(*list.to, value)
 		}
@@ -156,85 +162,50 @@ func isHash(secret string) bool {
 	return strings.HasPrefix(secret, "$2") || strings.HasPrefix(secret, "$argon2id$")
 }
 
-// sender reads a number of a user.
-func sender(s, region string) (sms.Number, error) {
-	n, err := number.ParseSender(s, region)
+// parseSenders parses the numbers of a user.
+func parseSenders(list []string, region string) ([]sms.Number, error) {
+	numbers, err := number.ParseSenders(list, region)
 	if err != nil {
-		return n, fmt.Errorf("from: %w", err)
+		return nil, fromError{fmt.Errorf("from: %w", err)}
 	}
-	return n, nil
+	return numbers, nil
 }
 
-const literalSecret = "a secret is written literally in the configuration; write {env.NAME} or {file./path} instead"
+// fromError is an error in the numbers of a user.
+type fromError struct{ error }
 
-// placeholder finds what a configured value takes from elsewhere.
-var placeholder = regexp.MustCompile(`\{(env|file)\.([^{}]*)\}`)
-
-// isLiteral reports whether a configured secret is written there itself.
-func isLiteral(s string) bool { return !placeholder.MatchString(s) }
-
-// shellVariable is how shells write what Caddy writes as {env.NAME}.
-var shellVariable = regexp.MustCompile(`^\$\{?([A-Z_][A-Z0-9_]*)\}?$`)
-
-// unclosed finds a placeholder that lacks its end.
-var unclosed = regexp.MustCompile(`\{(env\.\w*|file\.)[^{}]*$`)
-
-// resolve puts in what placeholders stand for. Its errors name the placeholder, and nothing else of a value that may be a
-// secret.
-func resolve(repl *caddy.Replacer, s string) (string, error) {
-	if name := shellVariable.FindStringSubmatch(s); name != nil {
-		return "", fmt.Errorf("%s is not replaced here; write {env.%s}", s, name[1])
-	}
-	if open := unclosed.FindStringSubmatch(s); open != nil {
-		return "", fmt.Errorf("the placeholder {%s has no closing brace", open[1])
-	}
-	value, err := repl.ReplaceOrErr(s, true, true)
-	if err == nil {
-		return value, nil
-	}
-	for _, p := range placeholder.FindAllStringSubmatch(s, -1) {
-		switch v, ok := repl.GetString(p[1] + "." + p[2]); {
-		case ok && v != "":
-		case p[1] == "env":
-			return "", fmt.Errorf("the environment variable %s is not set or empty where Caddy was started; --envfile FILE reads variables from a file", p[2])
-		default:
-			return "", fmt.Errorf("the file %s is missing or empty", p[2])
-		}
-	}
-	return "", errors.New("it has braces that are not a placeholder; write {env.NAME} or {file./path}, and braces that mean themselves as \\{")
-}
-
-// weak reports whether a secret is short or made of digits alone.
-func weak(secret string) bool {
+// isWeak reports whether a secret is shorter than 8 bytes, or of fewer than 12 digits.
+func isWeak(secret string) bool {
 	return len(secret) < 12 && strings.Trim(secret, "0123456789") == "" || len(secret) < 8
 }
 
-// Lockout says how many wrong passwords of a network lock it out.
+// Lockout configures after how many wrong passwords a network is locked out.
 type Lockout struct {
-	// Off locks nobody out.
+	// Off disables lockouts.
 	Off bool `json:"off,omitempty"`
 
-	// Count failures within the window are taken.
+	// Count is the number of wrong passwords that are accepted within the window.
 	Count int `json:"count,omitempty"`
 
-	// Window is that of the failures, and how long a network is locked out the first time.
+	// Window is the period in which wrong passwords are counted, and the duration of the first
+	// lockout.
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
-// Limits are how much may be sent.
+// Limits configures rate limits.
 type Limits struct {
-	// Off drops the default rules.
+	// Off disables the default rules.
 	Off bool `json:"off,omitempty"`
 
-	// Rules take the place of the default ones that count the same, or are added to them. Each is written as
-	// `SCOPE COUNT UNIT per PERIOD`, such as `user 30 messages per minute` or `site 10000 segments per day
-	// Europe/Berlin`. Scopes are `user`, `sender`, `country` (of the recipient) and `site`, units are `messages` and
-	// `segments`, periods are `minute` and `hour`, which refill steadily, and `day` and `month` of the calendar, in UTC
-	// unless a time zone follows.
+	// Rules are written as `SCOPE COUNT UNIT per PERIOD`, such as `user 30 messages per minute` or
+	// `site 10000 segments per day Europe/Berlin`. A scope is `user`, `sender`, `country` (of the
+	// recipient) or `site`, a unit `messages` or `segments`. The periods `minute` and `hour` refill
+	// steadily; `day` and `month` are of the calendar, in UTC unless a time zone follows. A rule
+	// replaces the default rule with the same scope, unit and period, or is added to the others.
 	Rules []string `json:"rules,omitempty"`
 }
 
-// rules reads the rules that are in force.
+// rules returns the rules in effect.
 func (l *Limits) rules() ([]limit.Rule, error) {
 	if l == nil {
 		return limit.Default, nil
@@ -258,55 +229,58 @@ func (l *Limits) rules() ([]limit.Rule, error) {
 	return rules, nil
 }
 
-// Adapter is a way out: a definition with the options of an account.
+// Adapter is an account at a provider: a definition with its options.
 type Adapter struct {
-	// Definition is the name of a built-in definition, such as `twilio`, or of one of the operator's own.
+	// Definition is the name of a built-in definition, such as `twilio`, or of one in `definitions`.
 	Definition string `json:"definition"`
 
-	// Name is the instance's name in logs. Default: the definition's name.
+	// Name is the name of the adapter in logs. Default: the definition's name.
 	Name string `json:"name,omitempty"`
 
-	// BaseURL replaces the definition's base URL: scheme, host, and a path to put in front.
+	// BaseURL replaces the definition's base URL: scheme, host and path prefix.
 	BaseURL string `json:"base_url,omitempty"`
 
-	// Options are the definition's options, by the provider's own names. Values may be placeholders such as
+	// Options are the definition's options. Values may be placeholders such as
 	// `{env.TWILIO_AUTH_TOKEN}`.
 	Options map[string]string `json:"options,omitempty"`
 
-	// When are conditions. The adapter is tried only for messages for which all of them hold. Each is a list of words:
-	// `["to", "DE", "+4420"]` (the recipient is in one of these destinations, written as in `allow`),
-	// `["from", "+15551234567"]` (sent from one of these), `["user", "alice", "bob"]`, `["group", "sales"]` (the user
-	// is one of these, or in one of these groups), `["text"]` and `["media"]` (without and with pictures or files),
-	// `["smart"]` (the app says that the recipient has it too), `["segments", ">", "1"]` (longer than that), or
-	// `["unicode"]` (the GSM alphabet cannot write it). With `not` as the first word it must not be so. Words may be
-	// placeholders.
+	// When are conditions. The adapter is tried only for messages that meet all of them. Each is a
+	// list of words: `["to", "DE", "+4420"]` (the recipient is in one of these destinations, written
+	// as in `allow`), `["from", "+15551234567"]` (the sender is one of these), `["user", "alice",
+	// "bob"]` (the user is one of these), `["group", "sales"]` (the user is in one of these groups),
+	// `["text"]` and `["media"]` (without and with pictures or files), `["smart"]` (the app says that
+	// the recipient uses it too), `["segments", ">", "1"]` (the text has more segments), or
+	// `["unicode"]` (the text is not in the GSM alphabet). The first word `not` negates the condition.
+	// Words may be placeholders.
 	When [][]string `json:"when,omitempty"`
 
-	// Weight makes adapters that follow each other and have one equals: of those that may take a message, each is tried
-	// first as often as its weight says, and the others after it. For one message the order is always the same.
+	// Weight balances load between consecutive adapters with a weight: each that matches a message is
+	// tried first in proportion to its weight, then the others. The order for one message is always
+	// the same.
 	Weight int `json:"weight,omitempty"`
 
-	// Rate is how many messages a second go to the account at most, also from other sites that use it, and Concurrency how many
-	// at once. Others wait up to five seconds for their turn, one of each user after the other, and then go to the next adapter.
-	// Default: no bound.
+	// Rate is the maximum number of messages per second to the account, from all sites that use it,
+	// and Concurrency the maximum number in flight. Further messages wait up to 5 seconds, one user's
+	// after another's in turn, then go to the next adapter. Default: unlimited.
 	Rate        float64 `json:"rate,omitempty"`
 	Concurrency int     `json:"concurrency,omitempty"`
 
-	// Senders are numbers, short codes and sender IDs that belong to this adapter: it takes messages from these only,
-	// and other adapters take none of theirs, unless they list them too. They may be placeholders.
+	// Senders are numbers, short codes and sender IDs reserved for this adapter: it accepts messages
+	// from these only, and other adapters accept them only if they list them too. They may be
+	// placeholders.
 	Senders []string `json:"senders,omitempty"`
 }
 
-// name is the instance's name.
+// name returns the name of the adapter in logs.
 func (a *Adapter) name() string { return cmp.Or(a.Name, a.Definition) }
 
-// way reads what messages the adapter takes.
-func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err error) {
+// criteria parses when and senders, and checks the bounds of the adapter.
+func (h *Handler) criteria(a *Adapter, repl *caddy.Replacer) (w routing.Criteria, err error) {
 	for _, line := range a.When {
 		if line, err = resolveAll(repl, line); err != nil {
 			return w, fmt.Errorf("when: %w", err)
 		}
-		c, err := h.condition(line)
+		c, err := h.parseCondition(line)
 		if err != nil {
 			return w, err
 		}
@@ -319,8 +293,9 @@ func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err erro
 	if err != nil {
 		return w, fmt.Errorf("senders: %w", err)
 	}
-	if len(w.Senders) > 0 && !h.mayHave(w.Senders) {
-		h.logger.Warn("no user has any of the numbers in senders, so the adapter takes no message", zap.String("adapter", a.name()))
+	if len(w.Senders) > 0 && !h.mayHaveNumber(w.Senders) {
+		h.logger.Warn("no user has any of the numbers in senders: the adapter will never be used",
+			zap.String("adapter", a.name()))
 	}
 	switch {
 	case a.Weight < 0:
@@ -333,9 +308,10 @@ func (h *Handler) way(a *Adapter, repl *caddy.Replacer) (w routing.Way, err erro
 	return w, nil
 }
 
-// mayHave reports whether a user may have one of some numbers, as far as that can be known.
-func (h *Handler) mayHave(numbers []sms.Number) bool {
-	return h.elsewhere || slices.ContainsFunc(h.Users, func(u *User) bool {
+// mayHaveNumber reports whether a user may have one of the numbers. It is true if users or numbers
+// are not in the configuration.
+func (h *Handler) mayHaveNumber(numbers []sms.Number) bool {
+	return h.hasDirectories || slices.ContainsFunc(h.Users, func(u *User) bool {
 		return slices.ContainsFunc(u.From, func(s string) bool {
 			n, ok := number.Sender(s, cmp.Or(u.Region, h.DefaultRegion))
 			return hasPlaceholder(s) || ok && slices.Contains(numbers, n)
@@ -343,7 +319,7 @@ func (h *Handler) mayHave(numbers []sms.Number) bool {
 	})
 }
 
-// The rates that make sense, in messages a second.
+// Bounds of a rate, in messages per second.
 const (
 	leastRate = 0.1
 	mostRate  = 10_000
@@ -351,8 +327,8 @@ const (
 
 var errRate = errors.New("rate takes the number of messages a second, such as 10 or 0.5")
 
-// condition reads a condition. Users and groups that it names have to be there, unless some users are elsewhere.
-func (h *Handler) condition(line []string) (routing.Condition, error) {
+// parseCondition parses a condition. Its users and groups must exist, unless there are directories.
+func (h *Handler) parseCondition(line []string) (routing.Condition, error) {
 	c, err := routing.Parse(line, h.DefaultRegion)
 	if err != nil {
 		return c, err
@@ -361,10 +337,20 @@ func (h *Handler) condition(line []string) (routing.Condition, error) {
 		line = line[1:]
 	}
 	word, names := line[0], line[1:]
-	if word != "user" && word != "group" || h.elsewhere || len(h.Directories) > 0 {
+	if word != "user" && word != "group" || h.hasDirectories || len(h.Directories) > 0 {
 		return c, nil
 	}
-	var known []string
+	known := h.knownNames(word)
+	for _, name := range names {
+		if !slices.Contains(known, name) && !slices.ContainsFunc(known, hasPlaceholder) {
+			return c, fmt.Errorf("when %s: %s", word, suggest.Unknown(word, name, known))
+		}
+	}
+	return c, nil
+}
+
+// knownNames returns the names of users if word is user, and of groups otherwise.
+func (h *Handler) knownNames(word string) (known []string) {
 	for _, u := range h.Users {
 		switch {
 		case u == nil:
@@ -374,51 +360,26 @@ func (h *Handler) condition(line []string) (routing.Condition, error) {
 			known = append(known, u.Groups...)
 		}
 	}
-	for _, name := range names {
-		if !slices.Contains(known, name) && !slices.ContainsFunc(known, hasPlaceholder) {
-			return c, fmt.Errorf("when %s: there is no %s %q%s", word, word, name, adapters.Meant(name, known))
-		}
-	}
-	return c, nil
+	return known
 }
 
-// hasPlaceholder reports whether a value is known only when the configuration is loaded.
-func hasPlaceholder(s string) bool { return strings.Contains(s, "{") }
-
-// resolveAll puts in what the placeholders of a list stand for.
-func resolveAll(repl *caddy.Replacer, list []string) ([]string, error) {
-	resolved := make([]string, 0, len(list))
-	for _, s := range list {
-		value, err := resolve(repl, s)
-		if err != nil {
-			return nil, err
-		}
-		resolved = append(resolved, value)
-	}
-	return resolved, nil
-}
-
-// find looks the definition up among the operator's own and the built-in ones.
-func (a *Adapter) find(own map[string]*adapters.Definition) (*adapters.Definition, error) {
+// definition looks up the adapter's definition among own and the built-in ones.
+func (a *Adapter) definition(own map[string]*adapters.Definition) (*adapters.Definition, error) {
 	if d := own[a.Definition]; d != nil {
 		return d, nil
 	}
-	d, err := adapters.Builtin(a.Definition)
-	if err == nil {
-		return d, nil
+	if slices.Contains(adapters.Names(), a.Definition) {
+		return adapters.Builtin(a.Definition)
 	}
-	var names []string
-	for name := range own {
-		names = append(names, name)
-	}
-	if meant := adapters.Meant(a.Definition, names); meant != "" {
-		return nil, fmt.Errorf("there is no adapter %q%s", a.Definition, meant)
-	}
-	return nil, err
+	names := slices.Concat(slices.Sorted(maps.Keys(own)), adapters.Names())
+	return nil, errors.New(suggest.Unknown("adapter", a.Definition, names))
 }
 
-func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer, log *zap.Logger) (*adapters.Adapter, error) {
-	d, err := a.find(own)
+// bind returns the adapter with placeholders replaced.
+func (a *Adapter) bind(
+	own map[string]*adapters.Definition, repl *caddy.Replacer, log *zap.Logger,
+) (*adapters.Adapter, error) {
+	d, err := a.definition(own)
 	if err != nil {
 		return nil, err
 	}
@@ -439,26 +400,26 @@ func (a *Adapter) bind(own map[string]*adapters.Definition, repl *caddy.Replacer
 		if options[o.Name], err = resolve(repl, value); err != nil && !o.Optional {
 			return nil, fmt.Errorf("adapter %s: %s: %w", name, o.Name, err)
 		}
-		if o.Secret && value != "" && isLiteral(value) {
-			log.Warn(literalSecret, zap.String("adapter", name), zap.String("option", o.Name))
+		if o.Secret && value != "" {
+			warnExposedSecret(log, value, zap.String("adapter", name), zap.String("option", o.Name))
 		}
 	}
 	bound, err := d.Bind(name, base, options)
 	if err == nil && bound.InClear() {
-		log.Warn("secrets and texts go to the provider without encryption; write https:// in base_url", zap.String("adapter", name))
+		log.Warn("requests with secrets and texts are not encrypted; write https:// in base_url", zap.String("adapter", name))
 	}
 	return bound, err
 }
 
 // Definition describes an SMS API in the adapter language.
 type Definition struct {
-	// Name is the name by which adapters refer to it.
+	// Name is the name that adapters refer to.
 	Name string `json:"name"`
 
 	// Source is the text of the definition.
 	Source string `json:"source"`
 
-	// File and Line say where the text begins, for errors.
+	// File and Line are the position of the text's first line, for errors.
 	File string `json:"file,omitempty"`
 	Line int    `json:"line,omitempty"`
 }

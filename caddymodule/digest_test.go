@@ -12,7 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/icholy/digest"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 )
 
 const digestSite = `
@@ -128,7 +128,7 @@ func TestStaleDigest(t *testing.T) {
 	})
 }
 
-// What a handler in front made of the address does not matter.
+// A path that an earlier handler has rewritten does not matter.
 func TestDigestAfterRewrite(t *testing.T) {
 	s := newSite(t, digestSite)
 	r := answering(t, s.send(t, get(sendTo)), "MD5", "johndow", "a-password-for-johndow", get(sendTo))
@@ -145,17 +145,17 @@ func TestDigestConfig(t *testing.T) {
 	for _, c := range []struct {
 		chain    users.Chain
 		warnings int
-	}{{users.Chain{s.users}, 1}, {users.Chain{s.users.(*users.List), new(users.Service)}, 2}, {users.Chain{new(users.List)}, 0}} {
+	}{{users.Chain{s.gateway.Users}, 1}, {users.Chain{s.gateway.Users.(*users.List), new(users.Service)}, 2}, {users.Chain{new(users.List)}, 0}} {
 		s.log.TakeAll()
 		if err := s.provisionDigest(c.chain); err != nil || s.log.Len() != c.warnings {
 			t.Errorf("%d warnings, want %d: %v", s.log.Len(), c.warnings, err)
 		}
 	}
 	for block, want := range map[string]string{
-		"realm x":                "realm is that of digest",
-		"digest\nstealth":        "digest asks strangers",
+		"realm x":                "realm is an option of digest",
+		"digest\nstealth":        "digest challenges unauthenticated requests",
 		"digest\nrealm \"a\\b\"": "realm:",
-		"digest x":               "rong argument",
+		"digest x":               "digest takes no value on its line",
 	} {
 		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", block, err, want)
@@ -163,11 +163,11 @@ func TestDigestConfig(t *testing.T) {
 	}
 }
 
-// Whom a handler in front has authenticated needs nothing else here; nobody can say so himself.
+// A user whom an earlier handler has authenticated needs no credential; the request itself cannot claim it.
 func TestAuthenticatedInFront(t *testing.T) {
 	s := newSite(t, "user johndow {\nfrom +15550001111\n}\nuser jane {\npassword a-password-for-jane\n}\ndefault_region US\nlimit off\nauthenticated\n"+ownAPI)
 	p := new(counting)
-	s.deliverer.Routes[0].Transport = p
+	s.gateway.Deliverer.Routes[0].Transport = p
 	as := func(name string, r *http.Request) int {
 		w := httptest.NewRecorder()
 		repl := caddy.NewReplacer()
@@ -211,7 +211,7 @@ func TestAuthenticatedInFront(t *testing.T) {
 		}
 		s.events()
 	}
-	if _, err := provision(t, "user johndow {\nfrom +15550001111\n}\nadapter sandbox"); err == nil || !strings.Contains(err.Error(), "no password and no token") {
+	if _, err := provision(t, "user johndow {\nfrom +15550001111\n}\nadapter sandbox"); err == nil || !strings.Contains(err.Error(), "has no password") {
 		t.Errorf("a user whom nobody authenticates: %v", err)
 	}
 }

@@ -2,11 +2,10 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 )
 
 func init() {
@@ -16,35 +15,36 @@ func init() {
 	caddy.RegisterModule(UserSQL{})
 }
 
-// directory is what guests in the namespace http.acrobits_sms.users are: users that an operator has elsewhere.
-// Guests can only be of this package.
+// directory is implemented by the modules of the namespace http.acrobits_sms.users, which look up
+// users outside of the configuration. Only this package can implement it.
 type directory interface {
-	// open begins to answer.
-	open(read readUser) (users.Users, error)
+	// open returns the users. It is called once, after Provision.
+	open(read accountReader) (users.Users, error)
 }
 
-// readUser makes an account of a user as he is written, and says which of his secrets are weak.
-type readUser func(*User) (account users.Account, weak []string, err error)
+// accountReader returns the account of a configured user, and the options of weak secrets.
+type accountReader func(*User) (account users.Account, weak []string, err error)
 
-// userOf is a user as others tell of him.
-func userOf(a users.Answer) *User {
-	return &User{Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region, Limits: a.Limits, Allow: a.Allow, Deny: a.Deny}
-}
-
-// discreet leaves out what stands where a number or a destination should: in data from elsewhere it may be a secret that
-// slipped into the wrong place.
-func discreet(err error) error {
-	var option *optionError
-	if errors.As(err, &option) {
-		return fmt.Errorf("what stands in %s cannot be read: write %s", option.name, howToWrite[option.name])
+// readWithoutNumber returns the account of a user of a database, where telephone systems store any
+// text as caller ID. A user with an unusable number can log in, but every message is refused with
+// the reason.
+func readWithoutNumber(read accountReader, u *User) (users.Account, error) {
+	account, _, err := read(u)
+	var from fromError
+	if !errors.As(err, &from) {
+		return account, err
 	}
-	return err
+	without := *u
+	without.From, without.Allow = nil, append([]string{"all"}, u.Allow...) // else no country may be allowed
+	account, _, err = read(&without)
+	account.NumberProblem = from.Error()
+	return account, err
 }
 
-// howToWrite says what to write for each option.
-var howToWrite = map[string]string{
-	"region":        "two capital letters such as US",
-	"limits":        "lines such as 5 messages per minute",
-	"from":          "numbers as +15551234567, or others with a region",
-	"allow or deny": "countries such as GB, beginnings such as +4420, or words such as short_codes",
+// userFromAnswer returns the user that a service, a token or a database describes.
+func userFromAnswer(a users.Answer) *User {
+	return &User{
+		Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region,
+		Limits: a.Limits, Allow: a.Allow, Deny: a.Deny,
+	}
 }

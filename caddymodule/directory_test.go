@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,24 +31,65 @@ func TestParseUsers(t *testing.T) {
 		want []*User
 		err  string
 	}{
-		"json":               {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
-		"csv":                {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
-		"other columns":      {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
-		"empty":              {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
-		"no name":            {"ann,secret\n", nil, "line 1: write the names"},
-		"misspelled":         {"name,pasword\n", nil, `not "pasword", did you mean password`},
-		"twice":              {"name,name\n", nil, "name appears twice"},
-		"too few":            {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
-		"quotes":             {"name,token\nann,t\"x\n", nil, "line 2: "},
-		"broken json":        {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
-		"another json":       {"{\"users\":[]}", nil, "line 1: this is no list"},
-		"unknown member":     {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "line 2 or before: a user has name, passwords, tokens, from, groups, region, limits, allow and deny"},
-		"wrong type":         {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, `line 3: passwords is a list of texts: ["…"]`},
-		"a number in a list": {"[{\"name\":\"ann\",\"passwords\":[1]}]", nil, `line 1: passwords is a list of texts`},
-		"a list for a text":  {"[{\"name\":[\"canary\"]}]", nil, `line 1: name is a text`},
-		"something behind":   {"[] canary", nil, "this is no list"},
+		"json":                {`[{"name":"ann","passwords":["p,w second"],"from":["+15550001111","ACME"]},{"name":"bob@example.com","tokens":["t"],"groups":["sales","it"],"allow":["GB"],"deny":["+4470"]}]`, []*User{ann, bob}, ""},
+		"csv":                 {"name,password,token,from,group,region,allow,deny\nann,\"p,w second\",,+15550001111 ACME,,,,\r\nbob@example.com,,t,,sales it,,GB,+4470\n", []*User{ann, bob}, ""},
+		"other columns":       {"\uFEFFtoken,name\nt,carl\n", []*User{{Name: "carl", Tokens: []string{"t"}}}, ""},
+		"empty":               {"", nil, "line 1: write the names of the columns: name,password,token,from,group,region,allow,deny"},
+		"no name":             {"ann,secret\n", nil, "line 1: write the names"},
+		"misspelled":          {"name,pasword\n", nil, `line 1: column 2: unknown column "pasword", did you mean password? known columns: password, `},
+		"twice":               {"name,name\n", nil, "line 1: the column name appears twice"},
+		"too few":             {"name,token\nann,t\nbob\n", nil, "line 3: wrong number of fields; there are 2 columns"},
+		"quotes":              {"name,token\nann,t\"x\n", nil, "line 2: "},
+		"broken json":         {"[\n{\"name\":\"ann\",\n\"passwords\":[\"canary\n]}]", nil, "line 3: this is no list of users"},
+		"another json":        {"{\"users\":[]}", nil, "line 1: this is no list"},
+		"unknown member":      {"[\n{\"name\":\"ann\",\"canary\":\"x\"}]", nil, "line 2 or before: unknown member; known members: name, passwords, tokens, from, groups, region, limits, allow, deny"},
+		"wrong type":          {"[\n\n{\"name\":\"ann\",\"passwords\":\"canary\"}]", nil, `line 3: passwords is a list of texts: ["…"]`},
+		"a number in a list":  {"[{\"name\":\"ann\",\"passwords\":[1]}]", nil, `line 1: passwords is a list of texts`},
+		"a list for a text":   {"[{\"name\":[\"canary\"]}]", nil, `line 1: name is a text`},
+		"something behind":    {"[] canary", nil, "this is no list"},
+		"member with a value": {"[{\"name\":\"ann\",\"password\":\"canary\"}]", nil, `unknown member "password", did you mean passwords?`},
+		"second user":         {"[{\"name\":\"ann\",\"tokens\":[\"t\"]},\n {\"name\":\"\",\"tokens\":[\"canary\"]}]", nil, "line 2: name is empty"},
+
+		"username":            {"username,token\nann,t\n", []*User{{Name: "ann", Tokens: []string{"t"}}}, ""},
+		"name and username":   {"name,username\n", nil, "line 1: the column name appears twice"},
+		"semicolons":          {"name;password;from\nann;canary;+15550001111\n", nil, `line 1: columns are separated by ";"; separate them by commas: name,password,token,from,group,region,allow,deny`},
+		"tabs":                {"username\tpassword\n", nil, `line 1: columns are separated by "\t"; separate them by commas: name,`},
+		"capitals":            {"Name,Password\n", nil, `line 1: write name in lower case, not "Name"`},
+		"capitals of another": {"Username,password\n", nil, `line 1: write username in lower case, not "Username"`},
+		"another column":      {"name,extension\n", nil, "line 1: column 2: unknown column; known columns: name, password, token, from, group, region, allow, deny"},
+		"a secret on top":     {"ann,canary\n", nil, "line 1: write the names of the columns: name,password"},
+		"a secret among":      {"name,canary\n", nil, "line 1: column 2: unknown column; known columns: name, password"},
+		"no name for one":     {"name,,from\n", nil, "line 1: column 2 has no name; known columns: name,"},
+		"name is missing":     {"password,from\n", nil, "line 1: the column name is missing; known columns: name,"},
+		"UTF-16":              {"\xff\xfen\x00a\x00m\x00e\x00", nil, "line 1: the file is UTF-16; save it as UTF-8"},
+		"UTF-16 unmarked":     {"n\x00a\x00m\x00e\x00", nil, "line 1: the file is UTF-16; save it as UTF-8"},
+		"Latin-1":             {"name,password\nann,x\nj\xfcrgen,canary\n", nil, "line 3: the file is not UTF-8; save it as UTF-8"},
+		"environment":         {"name,password\nann,x\nbob,{env.BOB}\n", nil, "line 3: password: placeholders are not replaced in a users file; write a hash, made by: caddy acrobits-sms hash"},
+		"file":                {"name,token\nann,{file./run/secrets/ann}\n", nil, "line 2: token: placeholders are not replaced in a users file; write the value itself"},
+		"no braces":           {"name,password\nann,env.ANN\n", nil, "line 2: password: placeholders are not replaced"},
+		"of a Caddyfile":      {"name,password\nann,{$CANARY}\n", nil, "line 2: password: placeholders are not replaced in a users file"},
+		"with a default":      {"name,password\nann,{$CANARY:canary}\n", nil, "line 2: password: placeholders are not replaced in a users file"},
+		"of a shell":          {"name,token\nann,${CANARY}\n", nil, "line 2: token: placeholders are not replaced in a users file"},
+		"a dollar":            {"name,password\nann,$canary\n", []*User{{Name: "ann", Passwords: []string{"$canary"}}}, ""},
+		"a bare quote":        {"name,password\nann,can\"ary\n", nil, "line 2: a quotation mark is not closed, or is inside a field"},
+		"a quote left open":   {"name,password\nann,x\nbob,\"canary\n", nil, "a quotation mark is not closed, or is inside a field"},
+		"from of environment": {"name,token,from\nann,t,{env.ANN}\n", nil, "line 2: from: placeholders are not replaced"},
+		"json environment":    {"[{\"name\":\"ann\",\n\"passwords\":[\"{env.ANN}\"]}]", nil, "line 1: password: placeholders are not replaced"},
+		"md5 crypt":           {"name,password\nann,$1$canary12$hN5YQjyCk2Xb0uGYyXlVA/\n", nil, "line 2: password: this kind of password hash is not supported, only bcrypt"},
+		"sha256 crypt":        {"name,password\nann,$5$canary12$Jf2mVm8bUOvFhGj3iQ0kZ\n", nil, "line 2: password: this kind of password hash is not supported"},
+		"sha512 crypt":        {"\nname,password\n\nann,$6$canary12$Jf2mVm8bUOvFhGj3iQ0kZ\n", nil, "line 4: password: this kind of password hash is not supported"},
+		"apache":              {"name,password\nann,$apr1$canary12$Jf2mVm8bUOvFhGj3iQ0kZ\n", nil, "line 2: password: this kind of password hash is not supported"},
+		"argon2i":             {"name,password\nann,\"$argon2i$v=19$m=65536,t=2,p=1$canary$canary\"\n", nil, "line 2: password: this kind of password hash is not supported"},
+		"ldap":                {"name,password\nann,{SSHA}canarycanarycanarycanary\n", nil, "line 2: password: this kind of password hash is not supported"},
+		"dollars":             {"name,password\nann,$100$canary\n", []*User{{Name: "ann", Passwords: []string{"$100$canary"}}}, ""},
+		"no name in a row":    {"name,token\nann,t\n,canary\n", nil, "line 3: name is empty"},
+		"a name twice":        {"name,token\nann,t\nbob,u\nann,canary\n", nil, "line 4: line 2 has the same name"},
 	} {
-		got, err := parseUsers([]byte(c.text))
+		list, err := parseUsers([]byte(c.text))
+		var got []*User
+		for _, u := range list {
+			got = append(got, u.User)
+		}
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v, want %s", name, err, c.err)
@@ -56,6 +98,37 @@ func TestParseUsers(t *testing.T) {
 		}
 		if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", name, err, diff)
+		}
+	}
+}
+
+// Numbers, destinations and regions of a file are read when the file is opened: errors name the line, and the value if
+// it can be no secret.
+func TestUserFileRefuses(t *testing.T) {
+	for row, want := range map[string]string{
+		"ann,t,1.5555E+10,,":                     `line 3: from: invalid number "1.5555E+10", which a spreadsheet has changed; format the column as text and write numbers as +15551234567`,
+		`ann,t,"1,5555E+10",,`:                   "line 3: from: invalid number, which a spreadsheet has changed;",
+		"ann,t,15550001111.0,,":                  `line 3: from: invalid number "15550001111.0", which a spreadsheet has changed;`,
+		"ann,t,2E+11,,":                          `line 3: from: invalid number "2E+11", which a spreadsheet has changed;`,
+		"ann,t,+1 (555) 000-1111,,":              "line 3: from: blanks divide numbers; write +15550001111",
+		"ann,t,+1\u00a0555\u00a0000\u00a01111,,": "line 3: from: blanks divide numbers; write +15550001111",
+		"ann,t,12,,":                             `line 3: from: invalid number, short code or sender ID "12"; write numbers as +15551234567`,
+		"ann,t,canary!,,":                        "line 3: from: invalid number, short code or sender ID; write numbers as +15551234567",
+		"ann,t,,canary,":                         "line 3: region: unknown country; write two capital letters such as US",
+		"ann,t,,UK,":                             `line 3: region: unknown country "UK", did you mean GB?`,
+		"ann,t,,,canary":                         "line 3: allow: unknown destination; write a country such as US",
+		"ann,t,,,44":                             `line 3: allow: unknown destination "44", did you mean +44?`,
+		"canary,,,,":                             "line 3: no password and no token",
+		"bob,first-token-of-all,,,":              "line 3: a token is empty, too long, or another user's too",
+		"Zoe@X.example,canary,,,\nZoe@x.example,canary2,,,": "line 4: another user has this name",
+	} {
+		path := filepath.Join(t.TempDir(), "users.csv")
+		if err := os.WriteFile(path, []byte("name,token,from,region,allow\nzoe,first-token-of-all,,,\n"+row+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := provision(t, "default_region US\nadapter sandbox\nusers file "+path)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("users file %q: %s", path, want)) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v, want %s", row, err, want)
 		}
 	}
 }
@@ -93,10 +166,10 @@ func TestUserFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("ann,{env.HOME},+15550007777,GB\n") // no placeholder here
+	write("ann,the-password-of-ann,+15550007777,GB\n")
 	s := newSite(t, demo+"adapter sandbox\nusers file "+path)
 	ask := func(credential, to string) int { return s.send(t, get(credential+"&body=hi&to="+to)).Code }
-	ann := "username=ann&password={env.HOME}"
+	ann := "username=ann&password=the-password-of-ann"
 	synctest.Test(t, func(t *testing.T) { // for its clock
 		for _, c := range []struct {
 			credential, to string
@@ -130,7 +203,7 @@ func TestUserFile(t *testing.T) {
 		}
 	})
 	write("bob,12345678,nonsense!,\n")
-	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), "user 1 of the file: what stands in from cannot be read") {
+	if _, err := provision(t, demo+"adapter sandbox\nusers file "+path); err == nil || !strings.Contains(err.Error(), "line 2: from: invalid number, short code or sender ID; write") {
 		t.Errorf("a broken file at the start: %v", err)
 	}
 	write("")
@@ -138,11 +211,12 @@ func TestUserFile(t *testing.T) {
 		t.Errorf("an empty file: %v", err)
 	}
 	for block, want := range map[string]string{
-		"users file /dev/null":   "no regular file",
-		"users":                  "users file PATH",
-		"users file":             "users file PATH",
-		"users nowhere x":        "nowhere",
-		"users file /no/such.db": "no such file",
+		"users file /dev/null":    "no regular file",
+		"users":                   "users file PATH",
+		"users file":              "users file PATH",
+		"users nowhere x":         "unknown source; known sources: file, http, jwt, sql",
+		"users file /no/such.db":  "users file: no such file",
+		"users file /no/such.csv": `users file "/no/such.csv": no such file`,
 	} {
 		if _, err := provision(t, demo+"adapter sandbox\n"+block); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", block, err, want)
@@ -196,8 +270,8 @@ func TestUserService(t *testing.T) {
 		{"token=a-token-for-ann&to=%2B447400123456&body=hi", 200},
 		{"username=ann&password=12345678&from=%2B15550001111&to=5551231234&body=hi", 403},
 		{"username=ann&password=12345678&to=%2B4915112345678&body=hi", 403},
-		{"username=gb&password=12345678&to=07400123456&body=hi", 200}, // in his region
-		{"username=gb&password=12345678&to=07400123457&body=hi", 429}, // by his limit
+		{"username=gb&password=12345678&to=07400123456&body=hi", 200}, // in the user's region
+		{"username=gb&password=12345678&to=07400123457&body=hi", 429}, // by the user's limit
 		{"username=ann&password=wrong&to=5551231234&body=hi", 401},
 		{"username=wrong&password=12345678&to=5551231234&body=hi", 500},
 	} {
@@ -224,9 +298,9 @@ func TestUserService(t *testing.T) {
 	for block, want := range map[string]string{
 		"users http":                                       "users http URL",
 		"users http https://a:b@x.example":                 "header Authorization",
-		"users http https://x.example {\nheader \"X Y\" z": "is no header",
+		"users http https://x.example {\nheader \"X Y\" z": "a header has an invalid name or value",
 		"users http users.example.com":                     "write the URL of your service",
-		"users http https://x.example {\nttl 5s":           `not "ttl"`,
+		"users http https://x.example {\nttl 5s":           "unknown word; known words: header, timeout, cache, stale",
 		"users http https://x.example {\nheader X":         "header NAME VALUE",
 		"users http https://x.example {\ncache soon":       "cache takes a duration",
 		"users http https://x.example/{env.NOT_SET}":       "NOT_SET is not set",
@@ -240,8 +314,8 @@ func TestUserService(t *testing.T) {
 	}
 }
 
-// What a service said outlives a reload, as the new configuration reads it; other headers, or a shorter time for which it
-// counts, ask anew.
+// Cached replies of a user service outlive a reload, and the new configuration reads them anew. With other headers, or a shorter
+// cache time, the service is asked again.
 func TestUserServiceReload(t *testing.T) {
 	t.Setenv("OLD_KEY", "canary-old-key")
 	t.Setenv("NEW_KEY", "canary-new-key")
@@ -282,13 +356,14 @@ func TestUserServiceReload(t *testing.T) {
 		}
 	}
 	keys := 0
-	answers.Range(func(key, _ any) bool {
-		keys++
-		if sum, is := key.([sha256.Size]byte); !is || strings.Contains(string(sum[:]), "canary") {
-			t.Errorf("a key is %v", key)
+	for key := range sharedState.All() {
+		if key := key.(stateKey); key.kind == answers.name {
+			keys++
+			if sum, is := key.key.([sha256.Size]byte); !is || strings.Contains(string(sum[:]), "canary") {
+				t.Errorf("a key is %v", key)
+			}
 		}
-		return true
-	})
+	}
 	if keys != 3 {
 		t.Errorf("%d services, want 3", keys)
 	}
@@ -313,7 +388,7 @@ func TestRequestOutlivesReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec("CREATE TABLE users (name, password); INSERT INTO users VALUES ('ann', 'plain-password')"); err != nil {
+	if _, err := db.Exec("CREATE TABLE users (name, password); INSERT INTO users VALUES ('ann', 'plain-password'), ('bob', 'plain-password')"); err != nil {
 		t.Fatal(err)
 	}
 	s := newSite(t, "users sql sqlite "+path+" {\nquery `SELECT name, password FROM users WHERE name = {user}`\n}\ndefault_region US\nadapter sandbox")
@@ -322,7 +397,7 @@ func TestRequestOutlivesReload(t *testing.T) {
 	if w := s.send(t, r); w.Code != 200 {
 		t.Errorf("%d %s, the log says %v", w.Code, w.Body, s.events())
 	}
-	if w := s.send(t, post("application/x-www-form-urlencoded", "user=ann&password=plain-password&to=5551231234&body=late")); w.Code != 500 {
+	if w := s.send(t, post("application/x-www-form-urlencoded", "user=bob&password=plain-password&to=5551231234&body=late")); w.Code != 500 { // the database is closed
 		t.Errorf("after the last: %d", w.Code)
 	}
 }
@@ -343,3 +418,53 @@ func TestAddressOfUsers(t *testing.T) {
 		}
 	}
 }
+
+// The log tells the operator of faults in a user's data or an app's settings; a wrong password is none.
+func TestWhyDenied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE users (name, domain, password, caller_id); INSERT INTO users VALUES ('ann', 'example.com', 'plain-password', '+15550001111'), " +
+		"('bob', 'example.com', 'plain-password', '${outbound_caller_id_number}'), ('cyd', 'example.com', 'plain-password', '0000'), ('dan', 'example.com', 'plain-password', '')"); err != nil {
+		t.Fatal(err)
+	}
+	query := "query `SELECT name || '@' || domain AS name, password, caller_id AS \"from\" FROM users WHERE name = {name} AND domain = {domain}`\n"
+	for _, region := range []string{"default_region US", "allow US"} {
+		s := newSite(t, demoUsers+"users sql sqlite "+path+" {\n"+query+"}\nlockout off\n"+region+"\nadapter sandbox")
+		for _, c := range []struct{ user, password, bearer, status, detail string }{
+			{"ann@example.com", "plain-password", "", "200", ""},
+			{"ann@example.com:5060", "plain-password", "", "200", ""},
+			{"ann", "plain-password", "", "401", "the app sent no domain, the query asks for one"},
+			{"ann@example.org", "plain-password", "", "401", ""},
+			{"ann@example.com", "wrong", "", "401", ""},
+			{"bob@example.com", "plain-password", "", "403", "from: invalid number"},
+			{"bob@example.com", "wrong", "", "401", ""},
+			{"cyd@example.com", "plain-password", "", "403", "from: invalid number"},
+			{"dan@example.com", "plain-password", "", "200", ""},
+			{"ann@example.com", "", "wrong-token", "401", "the app sent a Bearer token, and the user has only a password"},
+			{"passer", "", "wrong-token", "401", "the app sent a Bearer token, and the user has only a password"},
+			{"tokener", "", "wrong-token", "401", ""},
+			{"", "", "wrong-token", "401", "no user has the Bearer token"},
+			{"passer", "wrong", "", "401", ""},
+		} {
+			r := post("application/x-www-form-urlencoded", url.Values{"username": {c.user}, "password": {c.password}, "to": {"+15551231234"}, "body": {"hi"}}.Encode())
+			if c.bearer != "" {
+				r.Header.Set("Authorization", "Bearer "+c.bearer)
+			}
+			w := s.send(t, r)
+			events := s.events()
+			detail, _ := events[len(events)-1]["detail"].(string)
+			if fmt.Sprint(w.Code) != c.status || c.detail == "" && detail != "" && c.status != "200" || !strings.HasPrefix(detail, c.detail) || strings.Contains(detail, "outbound") {
+				t.Errorf("%s, %s: %+v: %d %q", region, w.Body, c, w.Code, detail)
+			}
+			if c.status == "403" && read(t, w).Message != "Your number is not set up for texting" {
+				t.Errorf("%+v: told %s", c, w.Body)
+			}
+		}
+	}
+}
+
+const demoUsers = "user passer {\npassword passers-password\nfrom +15550002222\n}\nuser tokener {\ntoken tokeners-token-1\nfrom +15550003333\n}\n"

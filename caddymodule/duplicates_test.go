@@ -50,7 +50,7 @@ func tapping(t *testing.T, more string, f func(s *site, p *counting)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s, p := newSite(t, demo+ownAPI+more), new(counting)
-		s.deliverer.Routes[0].Transport = p
+		s.gateway.Deliverer.Routes[0].Transport = p
 		f(s, p)
 	})
 }
@@ -77,15 +77,17 @@ func (s *site) tapAndHangUp(t *testing.T, query string) {
 	s.send(t, get(query).WithContext(ctx))
 }
 
+func checkTap(t *testing.T, what, got, want string, p *counting, took int) {
+	t.Helper()
+	if got != want || p.took != took {
+		t.Errorf("%s: told %q, want %q; %d texts, want %d", what, got, want, p.took, took)
+	}
+}
+
 // One tap is one text, however often it comes; two taps are two.
 func TestDuplicates(t *testing.T) {
-	unknown := "504 " + sms.Unknown.Sentence()
-	check := func(t *testing.T, what, got, want string, p *counting, took int) {
-		t.Helper()
-		if got != want || p.took != took {
-			t.Errorf("%s: told %q, want %q; %d texts, want %d", what, got, want, p.took, took)
-		}
-	}
+	unknown := "504 " + sms.Unconfirmed.Sentence()
+	check := checkTap
 	t.Run("with an id", func(t *testing.T) {
 		tapping(t, "", func(s *site, p *counting) {
 			check(t, "first", s.tap(t, named), "200 sms-1", p, 1)
@@ -103,8 +105,10 @@ func TestDuplicates(t *testing.T) {
 	})
 	t.Run("of users of one name at different sites", func(t *testing.T) {
 		tapping(t, "", func(s *site, p *counting) {
+			gone, hangUp := context.WithCancel(context.Background())
+			hangUp()
 			at := func(host, path string) string {
-				r := get(named)
+				r := get(ok).WithContext(gone)
 				r.Host, r.URL.Path = host, path
 				return fmt.Sprint(s.send(t, r).Code)
 			}
@@ -187,9 +191,9 @@ func TestDuplicates(t *testing.T) {
 	})
 	t.Run("a panic", func(t *testing.T) {
 		tapping(t, "", func(s *site, p *counting) {
-			s.deliverer.Routes[0].Transport = panicking{"x"}
+			s.gateway.Deliverer.Routes[0].Transport = panicking{"x"}
 			check(t, "first", s.tap(t, ok), unknown, p, 0)
-			s.deliverer.Routes[0].Transport = p
+			s.gateway.Deliverer.Routes[0].Transport = p
 			check(t, "repeat", s.tap(t, ok), unknown, p, 0)
 		})
 	})
@@ -200,7 +204,7 @@ func TestDuplicates(t *testing.T) {
 			before.tap(t, ok)
 			p.status = 0
 			after := newSite(t, demo+ownAPI)
-			after.deliverer.Routes[0].Transport = p
+			after.gateway.Deliverer.Routes[0].Transport = p
 			_ = before.Cleanup()
 			check(t, "repeat", after.tap(t, named), "200 sms-1", p, 2)
 			check(t, "unknown", after.tap(t, ok), unknown, p, 2)
@@ -242,9 +246,9 @@ func TestParallelDuplicates(t *testing.T) {
 // When nothing can be written down nothing is sent, and the app is told so.
 func TestJournalAway(t *testing.T) {
 	s := newSite(t, demo+"adapter sandbox")
-	s.journal = &sharedJournal{closed: true}
+	s.gateway.Journal = &pooledJournal{closed: true}
 	w := s.send(t, get(ok))
-	if r := read(t, w); w.Code != 500 || r.Message != sms.RefuseAs(sms.Internal, sms.JournalAway).Sentence() {
+	if r := read(t, w); w.Code != 500 || r.Message != sms.RefuseAs(sms.Internal, sms.JournalUnavailable).Sentence() {
 		t.Errorf("%d %q", w.Code, r.Message)
 	}
 	if e := s.events(); e[0]["cause"] != "internal.journal_away" || e[0]["detail"] != errClosed.Error() {
@@ -269,15 +273,40 @@ type gone struct{ http.ResponseWriter }
 
 func (gone) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// What a provider gets in parts is counted in the segments of the parts, which may be more than those of the whole.
-func TestSegmentsOfParts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		own := strings.Replace(ownAPI, "send {", "text max 100 characters\nsend {", 1)
-		s, p := newSite(t, demo+own+"limit off\nlimit user 7 segments per day"), new(counting)
-		s.deliverer.Routes[0].Transport = p
-		words := strings.TrimSuffix(strings.Repeat(strings.Repeat("a", 81)+"+", 8), "+")
-		if got := s.tap(t, credential+"to=5551231234&body="+words); got != "413 The message is too long: 8 segments, at most 7" || p.took != 0 {
-			t.Errorf("told %q, %d texts", got, p.took)
+// An id that comes with two texts is none, and the operator is told so once.
+func TestSharedID(t *testing.T) {
+	tapping(t, "", func(s *site, p *counting) {
+		with := func(text string) string {
+			return credential + "to=5551231234&body=" + text + "&disposition_notification=mobile-7"
+		}
+		checkTap(t, "first", s.tap(t, with("ok")), "200 sms-1", p, 1)
+		checkTap(t, "repeat", s.tap(t, with("ok")), "200 sms-1", p, 1)
+		checkTap(t, "another text", s.tap(t, with("no")), "200 sms-2", p, 2)
+		checkTap(t, "the first text once more", s.tap(t, with("ok")), "200 sms-3", p, 3)
+		s.tapAndHangUp(t, with("ok"))
+		checkTap(t, "after no tick", s.tap(t, with("ok")), "200 sms-4", p, 4)
+		hints := 0
+		for _, e := range s.log.All() {
+			if e.ContextMap()["hint"] == "shared_id" {
+				hints++
+			}
+		}
+		if hints != 1 {
+			t.Errorf("%d hints", hints)
+		}
+	})
+}
+
+// One tap that arrives by two addresses of a server is one text if it has an id.
+func TestAddresses(t *testing.T) {
+	tapping(t, "", func(s *site, p *counting) {
+		for _, address := range []string{"a.example.com/send", "b.example.com/send", "a.example.com/send/", "A.example.com:8443/other"} {
+			r := get(named)
+			host, path, _ := strings.Cut(address, "/")
+			r.Host, r.URL.Path = host, "/"+path
+			if got := read(t, s.send(t, r)); got.ID != "sms-1" || p.took != 1 {
+				t.Errorf("%s: %s, %d texts", address, got.ID, p.took)
+			}
 		}
 	})
 }

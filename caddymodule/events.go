@@ -8,10 +8,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// The events that Caddy's `events` option can subscribe to. They come after the reply, and their data hold no number and no text.
+// The events that Caddy's `events` option can subscribe to. They are emitted after the reply. Their
+// data contain no number and no text.
 const (
 	acceptedEvent = "sms_accepted"
 	refusedEvent  = "sms_refused"
@@ -20,79 +22,83 @@ const (
 	lostEvent     = "sms_lost"
 )
 
-// startedEvent is Caddy's own, for when all of a configuration runs. https://caddyserver.com/docs/modules/events
+// startedEvent is emitted by Caddy when all of a configuration runs.
+// https://caddyserver.com/docs/modules/events
 const startedEvent = "started"
 
-// announcer hands events to those who subscribed. Caddy starts its apps in any order, and subscribers are only known when it has
-// started all, so what happens before waits.
-type announcer struct {
+// eventEmitter emits events. Caddy starts its apps in any order and knows all subscribers only when
+// all apps run, so events before that are queued. It is safe for concurrent use.
+type eventEmitter struct {
 	app *caddyevents.App
 	ctx caddy.Context
 
 	started atomic.Bool
 	mu      sync.Mutex
-	waiting []func()
+	queued  []func()
 }
 
-func newAnnouncer(ctx caddy.Context) (*announcer, error) {
+func newEventEmitter(ctx caddy.Context) (*eventEmitter, error) {
 	app, err := ctx.App("events")
 	if err != nil {
 		return nil, err
 	}
-	a := &announcer{app: app.(*caddyevents.App), ctx: ctx}
-	return a, a.app.On(startedEvent, a)
+	e := &eventEmitter{app: app.(*caddyevents.App), ctx: ctx}
+	return e, e.app.On(startedEvent, e)
 }
 
 func (h *Handler) provisionEvents(ctx caddy.Context) (err error) {
-	h.announcer, err = newAnnouncer(ctx)
+	h.emitter, err = newEventEmitter(ctx)
 	return err
 }
 
-// Handle implements caddyevents.Handler: it learns that Caddy has started.
-func (a *announcer) Handle(context.Context, caddy.Event) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.start()
+// Handle implements caddyevents.Handler. It receives startedEvent.
+func (e *eventEmitter) Handle(context.Context, caddy.Event) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.start()
 	return nil
 }
 
-func (a *announcer) start() {
-	a.started.Store(true)
-	for _, tell := range a.waiting {
-		go tell() // Caddy is not done with the configuration, which a subscriber may ask for
+// start emits the queued events. The caller must have locked mu.
+func (e *eventEmitter) start() {
+	e.started.Store(true)
+	for _, emit := range e.queued {
+		go emit() // not inline: a subscriber may ask for the configuration, which Caddy has still locked
 	}
-	a.waiting = nil
+	e.queued = nil
 }
 
-// mostWaiting is how many events wait: when there are more, Caddy has started for sure.
-const mostWaiting = 1000
+// maxQueued bounds the queue. When it is full, Caddy has certainly started.
+const maxQueued = 1000
 
-// wants reports whether somebody may want to know of an event.
-func (a *announcer) wants(name string) bool { return !a.started.Load() || a.app.ShouldEmit(name) }
+// shouldEmit reports whether an event may have a subscriber.
+func (e *eventEmitter) shouldEmit(name string) bool {
+	return !e.started.Load() || e.app.ShouldEmit(name)
+}
 
-// announce tells subscribers of an event.
-func (a *announcer) announce(name string, data map[string]any) {
-	if !a.wait(func() { a.app.Emit(a.ctx, name, data) }) {
-		a.app.Emit(a.ctx, name, data)
+// emit sends an event to its subscribers.
+func (e *eventEmitter) emit(name string, data map[string]any) {
+	if !e.queue(func() { e.app.Emit(e.ctx, name, data) }) {
+		e.app.Emit(e.ctx, name, data)
 	}
 }
 
-// wait has something told as soon as Caddy has started. It reports false if it has.
-func (a *announcer) wait(tell func()) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.started.Load() {
+// queue defers an event until Caddy has started. It reports false if Caddy has.
+func (e *eventEmitter) queue(emit func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.started.Load() {
 		return false
 	}
-	if a.waiting = append(a.waiting, tell); len(a.waiting) > mostWaiting {
-		a.start()
+	if e.queued = append(e.queued, emit); len(e.queued) > maxQueued {
+		e.start()
 	}
 	return true
 }
 
-// emit tells subscribers what became of the message.
-func (x *exchange) emit() {
-	r := x.outcome
+// emit emits the event of the message's outcome.
+func (x *sendRequest) emit() {
+	r := &x.response.Result
 	name := acceptedEvent
 	switch {
 	case r.Cause() == sms.Held:
@@ -102,16 +108,17 @@ func (x *exchange) emit() {
 	case r.Outcome == sms.OutcomeUnknown:
 		name = unknownEvent
 	}
-	if x.announcer.wants(name) {
-		x.announcer.announce(name, x.eventData(r))
+	if x.emitter.shouldEmit(name) {
+		x.emitter.emit(name, eventData(x.response))
 	}
 }
 
-// eventData is what an event says of the message.
-func (x *exchange) eventData(r sms.Receipt) map[string]any {
-	data := map[string]any{"reference": x.message.Reference, "repeat": r.Repeat}
-	if x.user != nil {
-		data["user"] = x.user.Name
+// eventData returns the data of the message's event.
+func eventData(response *gateway.Response) map[string]any {
+	r, reference := &response.Result, response.Message.Reference
+	data := map[string]any{"reference": reference, "repeat": r.Duplicate}
+	if response.User != nil {
+		data["user"] = response.User.Name
 	}
 	if r.Refusal != nil {
 		data["cause"] = r.Refusal.Error()
@@ -119,10 +126,10 @@ func (x *exchange) eventData(r sms.Receipt) map[string]any {
 	if r.Adapter != "" {
 		data["adapter"] = r.Adapter
 	}
-	if r.ID != "" {
-		data["sms_id"] = r.ID
+	if id := r.ShownID(reference); id != "" {
+		data["sms_id"] = id
 	}
 	return data
 }
 
-var _ caddyevents.Handler = (*announcer)(nil)
+var _ caddyevents.Handler = (*eventEmitter)(nil)

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/sqlite"
 )
 
 func init() { caddy.RegisterModule(curious{}) }

@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/postgres"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/sqlite"
 )
 
 func init() {
@@ -20,23 +20,24 @@ func init() {
 	caddy.RegisterModule(PostgresJournal{})
 }
 
-// journals is a module that says where messages are kept.
-// Guests in the namespace acrobits_sms.journals can only be of this package.
-type journals interface {
-	// kind is the name of what it is kept in.
+// journalSource is implemented by the modules of the namespace acrobits_sms.journals. Only
+// this package can implement it.
+type journalSource interface {
+	// kind is the name of the module: memory, sqlite or postgres.
 	kind() string
-	// address tells the stores apart. It may be secret.
+	// address identifies the store. It may contain a secret.
 	address() string
-	// open begins to use the store.
+	// open opens the store.
 	open() (journal.Store, error)
-	// comesLater reports whether a store that cannot be opened now may be there later.
-	comesLater() bool
+	// mayOpenLater reports whether a store that cannot be opened now may be available later.
+	mayOpenLater() bool
 }
 
-// inMemory is the kind of journal that is the default.
+// inMemory is the kind of the default journal.
 const inMemory = "memory"
 
-// MemoryJournal keeps messages in the memory of Caddy, the last 100,000 of a day at most. They survive a reload, not a restart.
+// MemoryJournal stores the journal in memory: the messages of the last day, at most 100,000. They
+// survive a reload, but not a restart.
 type MemoryJournal struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -44,7 +45,7 @@ func (MemoryJournal) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "acrobits_sms.journals.memory", New: func() caddy.Module { return new(MemoryJournal) }}
 }
 
-// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	journal memory
 func (*MemoryJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -55,13 +56,13 @@ func (*MemoryJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (*MemoryJournal) kind() string                 { return inMemory }
 func (*MemoryJournal) address() string              { return inMemory }
 func (*MemoryJournal) open() (journal.Store, error) { return journal.NewMemory(), nil }
-func (*MemoryJournal) comesLater() bool             { return false }
+func (*MemoryJournal) mayOpenLater() bool           { return false }
 
-// SQLiteJournal keeps messages in a file, so that they survive a restart, a kill and a crash. Caddy needs to be the only one that
-// writes to it, and its folder has to be on a disk of this machine.
+// SQLiteJournal stores the journal in a file, which survives a restart, a kill and a crash. Only
+// one Caddy may use the file, and its folder must be on a local disk.
 type SQLiteJournal struct {
-	// Path is that of the file, which is made if there is none. It may be a placeholder. Default: `acrobits_sms.db` in Caddy's data
-	// directory.
+	// Path is the path of the file, which is created if it does not exist. It may be a placeholder.
+	// Default: `acrobits_sms.db` in Caddy's data directory.
 	Path string `json:"path,omitempty"`
 
 	path string
@@ -72,22 +73,26 @@ func (SQLiteJournal) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "acrobits_sms.journals.sqlite", New: func() caddy.Module { return new(SQLiteJournal) }}
 }
 
-// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. The path is relative to the Caddyfile. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. The path is relative to the Caddyfile.
+// Syntax:
 //
 //	journal sqlite [<path>]
 func (j *SQLiteJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) (err error) {
 	d.Next()
 	if d.NextArg() {
 		if j.Path = d.Val(); !hasPlaceholder(j.Path) {
-			if j.Path, err = besideCaddyfile(d, j.Path); err != nil {
+			if j.Path, err = relativeToCaddyfile(d, j.Path); err != nil {
 				return d.WrapErr(err)
 			}
 		}
 	}
-	return noArgs(d)
+	if d.NextArg() {
+		return d.Err("write: journal sqlite [PATH]")
+	}
+	return nil
 }
 
-// Provision finds the path, whose folder has to be there.
+// Provision implements caddy.Provisioner. It resolves the path, and checks that its folder exists.
 func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
 	if j.Path == "" {
 		j.path = filepath.Join(caddy.AppDataDir(), "acrobits_sms.db")
@@ -102,9 +107,9 @@ func (j *SQLiteJournal) Provision(caddy.Context) (err error) {
 	return sqlite.CheckFolder(j.path)
 }
 
-func (*SQLiteJournal) kind() string      { return "sqlite" }
-func (j *SQLiteJournal) address() string { return "sqlite " + j.path }
-func (*SQLiteJournal) comesLater() bool  { return false }
+func (*SQLiteJournal) kind() string       { return "sqlite" }
+func (j *SQLiteJournal) address() string  { return "sqlite " + j.path }
+func (*SQLiteJournal) mayOpenLater() bool { return false }
 
 func (j *SQLiteJournal) open() (journal.Store, error) {
 	if j.Path == "" {
@@ -117,22 +122,23 @@ func (j *SQLiteJournal) open() (journal.Store, error) {
 		return nil, err
 	}
 	if isExposed(j.path) {
-		journalLogger().Warn("other users of this machine may read or write the journal: chmod 600", zap.String("file", j.path))
+		journalLogger().Warn("other users of this machine may read or write the journal: chmod 600",
+			zap.String("file", j.path))
 	}
 	return store, nil
 }
 
-// isExposed reports whether others than its owner may read or write a file.
+// isExposed reports whether other users than its owner may read or write a file.
 func isExposed(path string) bool {
 	file, err := os.Stat(path)
 	return err == nil && runtime.GOOS != "windows" && file.Mode().Perm()&0o077 != 0
 }
 
-// PostgresJournal keeps messages in a PostgreSQL database. Several Caddys that send through one account can share it: they send no
-// message twice, and count limits together.
+// PostgresJournal stores the journal in a PostgreSQL database. Several instances of Caddy that send
+// through one account can share it: they send no message twice and share the counts of limits.
 type PostgresJournal struct {
-	// Address is a URL such as `postgres://user:password@host/database`, best a placeholder. The tables, whose names begin with
-	// `acrobits_sms_`, are made if there are none.
+	// Address is a URL such as `postgres://user:password@host/database`, preferably a placeholder.
+	// Tables with names that begin with `acrobits_sms_` are created if they do not exist.
 	Address string `json:"address,omitempty"`
 
 	secret string
@@ -143,7 +149,7 @@ func (PostgresJournal) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "acrobits_sms.journals.postgres", New: func() caddy.Module { return new(PostgresJournal) }}
 }
 
-// UnmarshalCaddyfile sets the journal up from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	journal postgres <address>
 func (j *PostgresJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -154,11 +160,9 @@ func (j *PostgresJournal) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// Provision reads the address. It opens no connection.
+// Provision implements caddy.Provisioner. It opens no connection.
 func (j *PostgresJournal) Provision(ctx caddy.Context) (err error) {
-	if isLiteral(j.Address) {
-		ctx.Logger().Warn(literalSecret, zap.String("option", "journal postgres"))
-	}
+	warnExposedSecret(ctx.Logger(), j.Address, zap.String("option", "journal postgres"))
 	if j.secret, err = resolve(caddy.NewReplacer(), j.Address); err != nil {
 		return err
 	}
@@ -168,16 +172,34 @@ func (j *PostgresJournal) Provision(ctx caddy.Context) (err error) {
 func (*PostgresJournal) kind() string                   { return "postgres" }
 func (j *PostgresJournal) address() string              { return "postgres " + j.secret }
 func (j *PostgresJournal) open() (journal.Store, error) { return postgres.Open(j.secret) }
-func (*PostgresJournal) comesLater() bool               { return true }
+func (*PostgresJournal) mayOpenLater() bool             { return true }
 
 // Interface guards
 var (
-	_ journals              = (*MemoryJournal)(nil)
+	_ journalSource         = (*MemoryJournal)(nil)
 	_ caddyfile.Unmarshaler = (*MemoryJournal)(nil)
-	_ journals              = (*SQLiteJournal)(nil)
+	_ journalSource         = (*SQLiteJournal)(nil)
 	_ caddyfile.Unmarshaler = (*SQLiteJournal)(nil)
 	_ caddy.Provisioner     = (*SQLiteJournal)(nil)
-	_ journals              = (*PostgresJournal)(nil)
+	_ journalSource         = (*PostgresJournal)(nil)
 	_ caddyfile.Unmarshaler = (*PostgresJournal)(nil)
 	_ caddy.Provisioner     = (*PostgresJournal)(nil)
 )
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (j *SQLiteJournal) UnmarshalJSON(data []byte) error {
+	type plain SQLiteJournal
+	return decodeStrict(data, (*plain)(j))
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (j *PostgresJournal) UnmarshalJSON(data []byte) error {
+	type plain PostgresJournal
+	return decodeStrict(data, (*plain)(j))
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (j *MemoryJournal) UnmarshalJSON(data []byte) error {
+	type plain MemoryJournal
+	return decodeStrict(data, (*plain)(j))
+}

@@ -41,11 +41,11 @@ func (s *vanishingStore) Update(key journal.Key, lazy bool, change journal.Chang
 // not that nothing was sent; and each time that nothing could be written down is measured.
 func TestJournalGoesAway(t *testing.T) {
 	tapping(t, "", func(s *site, p *counting) {
-		var hold taken
+		var hold resources
 		v := &vanishing{store: &vanishingStore{Memory: journal.NewMemory()}}
-		s.journal = takeJournal(&hold, v)
+		s.gateway.Journal = acquireJournal(&hold, v)
 		defer func() { _ = hold.release() }()
-		s.deliverer.Routes[0].Transport = goneAfter{p, v.store}
+		s.gateway.Deliverer.Routes[0].Transport = goneAfter{p, v.store}
 		if got := s.tap(t, named); got != "200 sms-1" {
 			t.Errorf("the first: %s", got)
 		}
@@ -69,11 +69,11 @@ func TestJournalGoesAway(t *testing.T) {
 // Two taps of the same words without an id are two texts: the second is not told to be sent when the journal is away.
 func TestSecondTextWhileJournalIsAway(t *testing.T) {
 	tapping(t, "", func(s *site, p *counting) {
-		var hold taken
+		var hold resources
 		v := &vanishing{store: &vanishingStore{Memory: journal.NewMemory()}}
-		s.journal = takeJournal(&hold, v)
+		s.gateway.Journal = acquireJournal(&hold, v)
 		defer func() { _ = hold.release() }()
-		s.deliverer.Routes[0].Transport = goneAfter{p, v.store}
+		s.gateway.Deliverer.Routes[0].Transport = goneAfter{p, v.store}
 		for i, want := range []string{"200 sms-1", "500 Messages cannot be recorded just now. This time nothing was sent."} {
 			if got := s.tap(t, ok); got != want || p.took != 1 {
 				t.Errorf("tap %d: %s, %d texts", i, got, p.took)

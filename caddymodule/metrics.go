@@ -3,105 +3,109 @@ package caddymodule
 import (
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// What is measured outlives a configuration, so that a reload loses nothing. Labels are names of adapters and words of ours,
-// never a user or a number.
+// Metrics outlive a configuration, so that a reload does not reset them. Labels are names of
+// adapters and fixed words, never a user or a number.
 var (
-	measuredMessages = counter("messages_total", "Messages by the adapter that had the last word, their outcome and its cause.",
+	messagesTotal = counter("messages_total", "Messages by the last adapter that was tried, outcome and cause.",
 		"adapter", "outcome", "cause")
-	measuredSegments = counter("segments_total", "Segments of messages that were accepted.", "adapter")
-	measuredRepeats  = counter("repeats_total", "Messages that came before and were not sent again, by what became of the first.", "outcome")
-	measuredAttempts = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	segmentsTotal = counter("segments_total", "Segments of accepted messages.", "adapter")
+	repeatsTotal  = counter("repeats_total", "Duplicates, which were not sent again, by the outcome of the first message.",
+		"outcome")
+	attemptDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "caddy", Subsystem: "acrobits_sms", Name: "attempt_duration_seconds",
-		Help:    "How long requests to providers took, by what they came to.",
+		Help:    "Duration of requests to providers, by outcome.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"adapter", "outcome"})
-	measuredLost          = counter("lost_total", "Messages whose process ended while they were on their way.").WithLabelValues()
-	measuredJournalErrors = counter("journal_errors_total", "Failures to write something down.").WithLabelValues()
+	lostTotal          = counter("lost_total", "Messages that were in flight when their process ended.").WithLabelValues()
+	journalErrorsTotal = counter("journal_errors_total", "Failed writes of the journal.").WithLabelValues()
 )
 
-// collectors are the counters.
+// collectors are the counters, in the order of declaration.
 var collectors []prometheus.Collector
 
 func counter(name, help string, labels ...string) *prometheus.CounterVec {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "caddy", Subsystem: "acrobits_sms", Name: name, Help: help}, labels)
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "acrobits_sms", Name: name, Help: help,
+	}, labels)
 	collectors = append(collectors, v)
 	return v
 }
 
-// provisionMetrics shows what is measured in this configuration's registry, once for all handlers in it.
+// provisionMetrics registers the metrics in the configuration's registry, once for all its
+// handlers.
 func (h *Handler) provisionMetrics(ctx caddy.Context) error {
 	registry := ctx.GetMetricsRegistry()
 	if registry == nil {
 		return nil
 	}
-	for _, c := range slices.Concat(collectors, []prometheus.Collector{measuredAttempts, accountGauges{}}) {
+	for _, c := range slices.Concat(collectors, []prometheus.Collector{attemptDuration, accountGauges{}}) {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err
 		}
 	}
-	for i := range h.deliverer.Routes {
-		route := &h.deliverer.Routes[i]
+	for i := range h.gateway.Deliverer.Routes {
+		route := &h.gateway.Deliverer.Routes[i]
 		var took [sms.Outcomes]prometheus.Observer
 		for o := range took {
-			took[o] = measuredAttempts.WithLabelValues(route.Adapter.Name, sms.Outcome(o).String())
+			took[o] = attemptDuration.WithLabelValues(route.Adapter.Name, sms.Outcome(o).String())
 		}
-		route.Took = func(o sms.Outcome, d time.Duration) { took[o].Observe(d.Seconds()) }
+		route.Observe = func(o sms.Outcome, d time.Duration) { took[o].Observe(d.Seconds()) }
 	}
 	return nil
 }
 
-// measure counts a message.
-func (x *exchange) measure() {
-	r := x.outcome
-	if x.turn == nil { // it did not come so far
-		measuredMessages.WithLabelValues("", r.Outcome.String(), r.Cause().String()).Inc()
+// countMessage counts a message by its result.
+func countMessage(response *gateway.Response) {
+	r := &response.Result
+	if !response.Claimed { // it was refused before the claim
+		messagesTotal.WithLabelValues("", r.Outcome.String(), r.Cause().String()).Inc()
 		return
 	}
-	if r.Repeat {
-		measuredRepeats.WithLabelValues(r.Outcome.String()).Inc()
+	if r.Duplicate {
+		repeatsTotal.WithLabelValues(r.Outcome.String()).Inc()
 		return
 	}
-	measuredMessages.WithLabelValues(r.Adapter, r.Outcome.String(), r.Cause().String()).Inc()
+	messagesTotal.WithLabelValues(r.Adapter, r.Outcome.String(), r.Cause().String()).Inc()
 	if r.Outcome == sms.Accepted {
-		measuredSegments.WithLabelValues(r.Adapter).Add(float64(x.segments))
+		segmentsTotal.WithLabelValues(r.Adapter).Add(float64(response.Message.Segments))
 	}
 }
 
-// handlers are those that are in use, for what is asked about them from outside.
-var handlers sync.Map
-
-// namesOfAccounts are the accounts of all handlers, with the first name of those of the adapters that use them.
-func namesOfAccounts() map[*delivery.Account]string {
+// accountNames returns the accounts of all gateways in use, each with the first name in
+// alphabetical order of the adapters that use it.
+func accountNames() map[*delivery.Account]string {
 	names := make(map[*delivery.Account]string)
-	handlers.Range(func(h, _ any) bool {
-		for _, route := range h.(*Handler).deliverer.Routes {
+	for _, g := range gatewaysInUse() {
+		for _, route := range g.Deliverer.Routes {
 			if name, seen := names[route.Account]; !seen || route.Adapter.Name < name {
 				names[route.Account] = route.Adapter.Name
 			}
 		}
-		return true
-	})
+	}
 	return names
 }
 
-// accountGauges are read when somebody asks for them.
+// accountGauges collects the gauges of accounts when they are scraped.
 type accountGauges struct{}
 
 var (
-	breakerGauge = prometheus.NewDesc("caddy_acrobits_sms_breaker_open", "Accounts of an adapter that rest after failures.", []string{"adapter"}, nil)
-	runningGauge = prometheus.NewDesc("caddy_acrobits_sms_requests_in_flight", "Requests to providers on their way.", []string{"adapter"}, nil)
-	waitingGauge = prometheus.NewDesc("caddy_acrobits_sms_queue_length", "Messages that wait for their turn.", []string{"adapter"}, nil)
+	breakerGauge = prometheus.NewDesc("caddy_acrobits_sms_breaker_open",
+		"Accounts of an adapter whose circuit breaker is open.", []string{"adapter"}, nil)
+	runningGauge = prometheus.NewDesc("caddy_acrobits_sms_requests_in_flight",
+		"Requests to providers in flight.", []string{"adapter"}, nil)
+	waitingGauge = prometheus.NewDesc("caddy_acrobits_sms_queue_length",
+		"Messages that wait for the rate limit or concurrency of their account.", []string{"adapter"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -114,7 +118,7 @@ func (accountGauges) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (accountGauges) Collect(to chan<- prometheus.Metric) {
 	sums := make(map[string][3]float64)
-	for a, adapter := range namesOfAccounts() {
+	for a, adapter := range accountNames() {
 		s, sum := a.Status(), sums[adapter]
 		if s.Breaker != delivery.Closed {
 			sum[0]++

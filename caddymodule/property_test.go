@@ -104,8 +104,8 @@ func TestTruth(t *testing.T) {
 	said, messages := map[int]int{}, 0
 	rapid.Check(t, func(t *rapid.T) {
 		messages++ // each is a new one, by accounts that do not rest
-		for i := range s.deliverer.Routes {
-			s.deliverer.Routes[i].Account = delivery.NewAccount()
+		for i := range s.gateway.Deliverer.Routes {
+			s.gateway.Deliverer.Routes[i].Account = delivery.NewAccount()
 		}
 		m.next = []whim{drawWhim(t, "first"), drawWhim(t, "second")}
 		if rapid.IntRange(0, 4).Draw(t, "both") == 0 { // no credit anywhere, which is told in the end

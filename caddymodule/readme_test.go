@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,62 +23,67 @@ import (
 // advice is what an operator can do about each cause.
 var advice = map[sms.Cause]string{
 	sms.BadRequest:            "Correct the app's settings as the sentence says.",
-	sms.Unauthorized:          "Correct user name or password in the app. The log says whose name it was, if there is such a user.",
-	sms.NotFound:              "Correct the address in the app; it has to fit `path`.",
+	sms.Unauthorized:          "Correct user name or password in the app. `claimed_user` in the log is the name, if such a user exists.",
+	sms.NotFound:              "Correct the address in the app; it must fit `path`.",
 	sms.Method:                "Set the method in the app to POST, GET or PUT.",
 	sms.InvalidRecipient:      "The user corrects the number. Numbers without country need `default_region`.",
 	sms.UnreachableRecipient:  "Nothing: a landline or a dead number.",
-	sms.OptedOut:              "The recipient has to text START, or whatever the provider asks for.",
-	sms.ContentRejected:       "The user words it differently; ask the provider which rule was met.",
+	sms.OptedOut:              "The recipient must text START, or the word that the provider asks for.",
+	sms.ContentRejected:       "The user writes it differently; ask the provider which rule blocked it.",
 	sms.DestinationNotAllowed: "Enable the country at the provider, or add an adapter that reaches it.",
 	sms.SenderNotAllowed:      "Add the number to `from` of the user, or correct the sender in the app.",
 	sms.TooLong:               "The user shortens the text; another adapter may take longer ones.",
-	sms.UnsupportedContent:    "Only text is sent. If it was one, correct the content type in the app's settings.",
-	sms.Limited:               "The user waits: too many passwords are being checked.",
+	sms.UnsupportedContent:    "Only texts are sent. If it was a text, correct the content type in the app's settings.",
+	sms.Limited:               "The user tries again later: too many passwords are being checked.",
 	sms.Held:                  "`curl -X POST localhost:2019/acrobits_sms/resume`.",
 	sms.NoCredit:              "Top up the account at the provider.",
 	sms.SenderUnregistered:    "Register the number at the provider (10DLC, sender ID), or correct `from`.",
-	sms.Rejected:              "Find the reference in the log; the provider's words stand there.",
+	sms.Rejected:              "Find the reference in the log; its line has the provider's words.",
 	sms.Misconfigured:         "Find the reference in the log: credentials, account or `base_url` are wrong.",
+	sms.Quota:                 "The user waits, or another adapter takes over. `status` shows until when; the provider may raise the limit.",
 	sms.Busy:                  "The user tries again.",
-	sms.Unavailable:           "Check network, name and certificate of the provider, or wait until the account has rested (`status`); the log says which.",
+	sms.Unavailable:           "The log says why: check the network, the provider's host name and certificate, or wait until the circuit breaker closes (`status`).",
 	sms.Internal:              "Find the reference in the log and report it here.",
-	sms.Unknown:               "The user asks the recipient before sending it again. The log says what broke.",
+	sms.Unconfirmed:           "The user asks the recipient before sending it again. The log says what broke.",
 }
 
 // exact is the same for the more exact sentences.
 var exact = map[string]string{
-	"internal.users_unknown":                  "The service or database that knows the users gives no answer; the log says why.",
+	"internal.users_unknown":                  "The service or database of the users does not answer; the log says why.",
 	"limited.over_limit":                      "The user waits. The line in the log names the limit; `limit` changes it.",
+	"busy.large_requests":                     "The user tries again. If it happens often, find out who sends so many large requests.",
 	"limited.no_time":                         "The phone's connection is slow, or this machine is; the user taps again.",
-	"limited.locked_out":                      "The user corrects the password, and waits, or you let all try again: `curl -X POST localhost:2019/acrobits_sms/unlock`. `lockout` changes it.",
-	"destination_not_allowed.country":         "Add the country to `allow`, if it is meant to be reached.",
-	"destination_not_allowed.kind":            "Add the kind to `allow`, if it is meant to be reached.",
+	"limited.locked_out":                      "The user corrects the password and waits, or you end all lockouts: `curl -X POST localhost:2019/acrobits_sms/unlock`. `lockout` changes it.",
+	"destination_not_allowed.country":         "Add the country to `allow`, if users may text it.",
+	"destination_not_allowed.kind":            "Add the kind to `allow`, if users may text it.",
+	"sender_not_allowed.no_number":            "Correct the number of the user in its source. `detail` in the log says what is wrong with it.",
 	"bad_request.contradiction":               "Remove one of the two from the app's settings.",
 	"bad_request.no_recall":                   "Nothing: a sent SMS cannot be called back.",
 	"bad_request.no_recipient":                "Add it to the app's settings.",
 	"bad_request.no_body":                     "Add it to the app's settings.",
 	"bad_request.no_text":                     "The user writes something.",
 	"bad_request.not_replaced":                "Correct the variable between the percent signs.",
-	"bad_request.several_recipients":          "The app sends to each recipient by itself; the template must not list them.",
+	"bad_request.several_recipients":          "The app sends to each recipient separately; the template must not list them.",
 	"bad_request.unreadable":                  "Correct the POST data in the app's settings near this place.",
 	"too_long.request_too_large":              "Raise `max_size`.",
 	"too_long.text_too_long":                  "The user shortens the text, or raise `max_parts`.",
 	"unauthorized.hidden_password":            "Write `https://` in the app's settings.",
-	"held.many_countries":                     "Ask who it was. If it is right, wait an hour, or write `bursts off`.",
-	"held.numbers_in_a_row":                   "Ask who it was. If it is right, wait ten minutes, or write `bursts off`.",
-	"unauthorized.stale_answer":               "Nothing: the app answers a new challenge of HTTP Digest by itself.",
+	"held.many_countries":                     "Ask the user. If they sent it, wait an hour, or write `bursts off`.",
+	"held.numbers_in_a_row":                   "Ask the user. If they sent it, wait ten minutes, or write `bursts off`.",
+	"held.user_blocked":                       "`curl -X POST 'localhost:2019/acrobits_sms/unblock?user=NAME'`. The line in the log names the user.",
+	"unauthorized.stale_answer":               "Nothing: the app answers a new challenge of HTTP Digest automatically.",
 	"unauthorized.no_credential":              "Add `username` and `password` to the app's settings.",
-	"misconfigured.no_adapter":                "Find the reference in the log. The conditions of no adapter hold for it: correct them, or add an adapter without any.",
+	"quota.wait":                              "The user waits, or another adapter takes over. `status` shows until when.",
+	"misconfigured.no_adapter":                "Find the reference in the log. No adapter's conditions hold for it: correct them, or add an adapter without conditions.",
 	"unknown.partly":                          "Sending it again sends the missing parts, if it is certain that they did not go out. The log says what broke.",
 	"internal.journal_away":                   "The journal's disk is full, or its database is away: the log says which.",
-	"unsupported_content.compressed_request":  "Whatever compresses the app's requests must not.",
+	"unsupported_content.compressed_request":  "Turn the compression of the app's requests off, in the app or in a proxy.",
 	"unsupported_content.unknown_content":     "Nothing: the app sent something that is neither text nor file.",
 	"unsupported_content.unsupported_request": "Set the content type in the app to `application/json` or leave it empty.",
 }
 
-// TestReadmeTables keeps the generated parts of the README true. Run it with -update to write them.
-func TestReadmeTables(t *testing.T) {
+// TestTables keeps the generated tables of docs true. Run it with -update to write them.
+func TestTables(t *testing.T) {
 	var causes, list strings.Builder
 	causes.WriteString("| Your app shows | Status | Case | What to do |\n|---|---|---|---|\n")
 	all := sms.Sentences()
@@ -117,29 +123,33 @@ func TestReadmeTables(t *testing.T) {
 		}
 		fmt.Fprintf(&list, "| `%s` | %s | %s | %s |\n", name, title, strings.Join(options, " "), d.Verified)
 	}
-	data, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme := string(data)
-	if count := fmt.Sprintf("[%d of them]", len(adapters.Names())-1); !strings.Contains(readme, count) {
+	if count := fmt.Sprintf("[%d of them]", len(adapters.Names())-1); !strings.Contains(string(readme), count) {
 		t.Errorf("the README does not say %s", count)
 	}
 	for mark, table := range map[string]string{"causes": causes.String(), "adapters": list.String()} {
+		file := map[string]string{"causes": "../docs/causes.md", "adapters": "../docs/providers.md"}[mark]
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
 		open, closing := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->"
-		before, rest, ok := strings.Cut(readme, open)
+		before, rest, ok := strings.Cut(string(data), open)
 		old, after, end := strings.Cut(rest, closing)
 		if !ok || !end {
-			t.Fatalf("the README has no place for %s", mark)
+			t.Fatalf("%s has no place for %s", file, mark)
 		}
-		if old != table && !*update {
-			t.Errorf("the table of %s in the README is stale, run: go test ./caddymodule -run Readme -update", mark)
-		}
-		readme = before + open + table + closing + after
-	}
-	if *update {
-		if err := os.WriteFile("../README.md", []byte(readme), 0o644); err != nil {
-			t.Fatal(err)
+		switch {
+		case old == table:
+		case !*update:
+			t.Errorf("the table of %s in %s is stale, run: go test ./caddymodule -run Tables -update", mark, file)
+		default:
+			if err := os.WriteFile(file, []byte(before+open+table+closing+after), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }
@@ -152,7 +162,7 @@ func TestReadmeSite(t *testing.T) {
 	}
 	_, rest, _ := strings.Cut(string(data), "```caddyfile\nsms.example.com {")
 	site, _, found := strings.Cut(rest, "```")
-	if lines := strings.Count(strings.TrimSpace(site), "\n"); !found || lines > 15 {
+	if lines := strings.Count(strings.TrimSpace(site), "\n"); !found || lines > 23 {
 		t.Fatalf("the README's site has %d lines", lines)
 	}
 	site = "sms.example.com {" + site
@@ -174,7 +184,9 @@ func TestReadmeSite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := handlers[0].Provision(ctx); err != nil {
+	ctx, cancel := caddy.NewContext(ctx)
+	defer cancel()
+	if err := errors.Join(handlers[0].Provision(ctx), handlers[0].Cleanup()); err != nil {
 		t.Error(err)
 	}
 }

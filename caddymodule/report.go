@@ -1,19 +1,16 @@
 package caddymodule
 
 import (
-	"sync/atomic"
-
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// publish offers the placeholders. Caddy's own access log asks for the user's.
-func (x *exchange) publish() {
+// setPlaceholders sets the placeholders of the request. Caddy's access log uses http.auth.user.id.
+func (x *sendRequest) setPlaceholders() {
 	repl, ok := x.r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
@@ -21,100 +18,140 @@ func (x *exchange) publish() {
 	repl.Map(x.placeholder)
 }
 
-// placeholder gives the value of a placeholder once the outcome is known.
-func (x *exchange) placeholder(key string) (any, bool) {
+// placeholder returns the value of a placeholder.
+func (x *sendRequest) placeholder(key string) (any, bool) {
+	response := x.response
 	switch key {
 	case "http.auth.user.id":
-		if x.user != nil {
-			return x.user.Name, true
+		if response.User != nil {
+			return response.User.Name, true
 		}
 	case "http.acrobits_sms.outcome":
-		return x.outcome.Outcome.String(), true
+		return response.Result.Outcome.String(), true
 	case "http.acrobits_sms.cause":
-		return x.outcome.Cause().String(), true
+		return response.Result.Cause().String(), true
 	case "http.acrobits_sms.adapter":
-		return x.outcome.Adapter, true
+		return response.Result.Adapter, true
 	case "http.acrobits_sms.sms_id":
-		return x.outcome.ID, true
+		return response.Result.ShownID(response.Message.Reference), true
 	case "http.acrobits_sms.reference":
-		return x.message.Reference, true
+		return response.Message.Reference, true
 	}
 	return nil, false
 }
 
-// levelOf is how much an operator has to care about a cause.
-func levelOf(c sms.Cause) zapcore.Level {
+// logLevel returns the log level of a cause. Error is for causes that the operator must resolve.
+func logLevel(c sms.Cause) zapcore.Level {
 	switch c {
-	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unknown, sms.SenderUnregistered, sms.NoCredit:
+	case sms.Misconfigured, sms.Unavailable, sms.Internal, sms.Unconfirmed, sms.SenderUnregistered, sms.NoCredit:
 		return zapcore.ErrorLevel
-	case sms.Unauthorized, sms.Rejected, sms.Held:
+	case sms.Unauthorized, sms.Rejected, sms.Held, sms.Quota:
 		return zapcore.WarnLevel
 	}
 	return zapcore.InfoLevel
 }
 
-// report writes the event line: one for each request. Adapters that were passed over have a line of their own.
-func (x *exchange) report() {
-	for _, passed := range x.outcome.Passed {
-		if line := x.logger.Check(max(levelOf(passed.Cause()), zapcore.WarnLevel), "an adapter did not take the message"); line != nil {
-			line.Write(zap.String("reference", x.message.Reference), zap.String("cause", passed.Refusal.Error()), zap.Inline(byProvider(passed)))
+// report reports the message in the log, in metrics and by an event.
+func (x *sendRequest) report(s sent) {
+	x.logHints()
+	x.log(s)
+	response := x.response
+	if response.Result.Outcome == sms.Accepted && response.Kind != sendmessage.Text { // a notice is no message
+		return
+	}
+	countMessage(response)
+	x.emit()
+}
+
+// log writes one line for the request, and one for each adapter that refused the message before
+// another adapter was tried.
+func (x *sendRequest) log(s sent) {
+	r, reference := &x.response.Result, x.response.Message.Reference
+	for _, passed := range r.OtherRefusals {
+		level := max(logLevel(passed.Cause()), zapcore.WarnLevel)
+		if line := x.logger.Check(level, "adapter did not accept the message"); line != nil {
+			line.Write(zap.String("reference", reference), zap.String("cause", passed.Refusal.Error()),
+				zap.Inline(providerReply{passed, reference}))
 		}
 	}
-	level := levelOf(x.outcome.Cause())
-	if x.isChallenge(x.outcome) { // how every message by Digest begins
+	level := logLevel(r.Cause())
+	if x.isChallenge() { // every message by Digest begins with one
 		level = zapcore.DebugLevel
 	}
 	if line := x.logger.Check(level, "message"); line != nil {
-		line.Write(zap.Inline((*event)(x)))
+		line.Write(zap.Inline(logLine{x, s}))
 	}
 }
 
-// event is the event line of a request, with nothing in it but what is listed here.
-type event exchange
+// logLine is the log line of a request. It contains only the fields listed here: no text, no
+// secret.
+type logLine struct {
+	*sendRequest
+	sent
+}
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
-func (x *event) MarshalLogObject(line zapcore.ObjectEncoder) error {
-	line.AddString("outcome", x.outcome.Outcome.String())
-	line.AddString("reference", x.message.Reference)
-	line.AddString("host", x.r.Host)
-	line.AddDuration("duration", x.took)
-	if refusal := x.outcome.Refusal; refusal != nil {
-		addString(line, "cause", refusal.Error())
-		addString(line, "parameter", refusal.Value("name"))
+func (e logLine) MarshalLogObject(line zapcore.ObjectEncoder) error {
+	response := e.response
+	r, m := &response.Result, &response.Message
+	line.AddString("outcome", r.Outcome.String())
+	line.AddString("reference", m.Reference)
+	line.AddString("host", e.r.Host)
+	line.AddDuration("duration", e.took)
+	if r.Refusal != nil {
+		addString(line, "cause", r.Refusal.Error())
+		addString(line, "parameter", r.Refusal.Value("name"))
 	}
-	if x.user != nil {
-		addString(line, "user", x.user.Name)
-		addString(line, "kind", x.kind.String())
+	if response.User != nil {
+		addString(line, "user", response.User.Name)
+		addString(line, "kind", response.Kind.String())
 	} else {
-		addString(line, "claimed_user", x.claimed)
-		ip, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.ClientIPVarKey).(string)
-		addString(line, "client_ip", ip)
+		addString(line, "claimed_user", response.ClaimedUser)
+		if e.client.IsValid() {
+			line.AddString("client_ip", e.client.String())
+		}
 	}
-	addString(line, "limit", x.exceeded)
-	addString(line, "from", masked(x.message.From))
-	addString(line, "to", masked(x.message.To))
-	_ = byProvider(x.outcome).MarshalLogObject(line)
-	addNumber(line, "parts", x.outcome.Parts, 2)
-	addNumber(line, "attempts", x.outcome.Attempts, 1)
-	addTrue(line, "repeat", x.outcome.Repeat)
-	addTrue(line, "phone_gone", !x.delivered)
+	if r.Refusal != nil {
+		addString(line, "limit", r.Refusal.Limit)
+	}
+	addString(line, "from", masked(m.From))
+	addString(line, "to", masked(m.To))
+	_ = providerReply{*r, m.Reference}.MarshalLogObject(line)
+	addNumber(line, "segments", segments(m.Segments, r.Parts, r.MMS), 1)
+	addNumber(line, "parts", r.Parts, 1)
+	addTrue(line, "mms", r.MMS)
+	addNumber(line, "attempts", r.Attempts, 1)
+	addTrue(line, "repeat", r.Duplicate)
+	addTrue(line, "phone_gone", !e.acknowledged)
 	return nil
 }
 
-// byProvider is what a provider answered.
-type byProvider sms.Receipt
+// segments returns the number of segments of a sent text, at least one for each part. It is 0 for
+// an MMS.
+func segments(text, parts int, mms bool) int {
+	if mms {
+		return 0
+	}
+	return max(text, parts)
+}
+
+// providerReply contains the log fields of a provider's reply.
+type providerReply struct {
+	sms.Result
+	reference string
+}
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
-func (a byProvider) MarshalLogObject(line zapcore.ObjectEncoder) error {
+func (a providerReply) MarshalLogObject(line zapcore.ObjectEncoder) error {
 	addString(line, "adapter", a.Adapter)
-	addString(line, "sms_id", a.ID)
+	addString(line, "sms_id", a.ShownID(a.reference))
 	addString(line, "provider_code", a.Code)
 	addString(line, "detail", a.Detail)
 	addNumber(line, "provider_status", a.Status, 1)
 	return nil
 }
 
-// What says nothing is left out.
+// Empty values are not logged.
 
 func addString(line zapcore.ObjectEncoder, key, value string) {
 	if value != "" {
@@ -139,38 +176,4 @@ func masked(n sms.Number) string {
 		return ""
 	}
 	return n.String()
-}
-
-// hints are what an app's settings can lack, with the advice for the operator.
-var hints = [...]struct{ name, advice string }{
-	{"content_type", "the app's SMS settings lack content_type=%content_type%; without it pictures and notices can only be guessed"},
-	{"disposition_notification", "the app's SMS settings lack disposition_notification=%disposition_notification%, the only id a message has"},
-	{"http", "the app uses http://, over which it sends asterisks for the password and everybody can read along; use https://"},
-}
-
-// hint tells the operator once for each user what the app's settings lack.
-func (x *exchange) hint() {
-	isText := x.kind == sendmessage.Text
-	for i, lacks := range [len(hints)]bool{isText && x.request.NoContentType, isText && x.request.NoDisposition, !x.secure()} {
-		if !lacks {
-			continue
-		}
-		known, ok := x.hinted.Get(x.user.Name)
-		if !ok {
-			known = new(atomic.Uint32)
-			x.hinted.Put(x.user.Name, known)
-		}
-		if bit := uint32(1) << i; known.Or(bit)&bit == 0 {
-			x.logger.Warn(hints[i].advice, zap.String("user", x.user.Name), zap.String("hint", hints[i].name))
-		}
-	}
-}
-
-// secure reports whether the app came over TLS, to us or to a proxy that Caddy trusts.
-func (x *exchange) secure() bool {
-	if x.r.TLS != nil {
-		return true
-	}
-	trusted, _ := caddyhttp.GetVar(x.r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted && x.r.Header.Get("X-Forwarded-Proto") == "https"
 }

@@ -129,7 +129,7 @@ func TestRoutingFailover(t *testing.T) {
 	}
 	var passed []any
 	for _, e := range s.log.TakeAll() {
-		if e.Message == "an adapter did not take the message" {
+		if e.Message == "adapter did not accept the message" {
 			passed = append(passed, e.ContextMap()["adapter"])
 		}
 	}
@@ -229,7 +229,7 @@ func TestGroupsFromElsewhere(t *testing.T) {
 	}
 }
 
-// What placeholders stand for is read when the configuration is loaded.
+// The values of placeholders are read when the configuration is loaded.
 func TestRoutingPlaceholders(t *testing.T) {
 	t.Setenv("SHARED_NUMBER", "(555) 000-2222")
 	t.Setenv("EUROPE", "DE")
@@ -248,14 +248,14 @@ func TestRoutingPlaceholders(t *testing.T) {
 func TestRoutingRefuses(t *testing.T) {
 	t.Setenv("NO_NUMBER", "nonsense!")
 	for adapter, want := range map[string]string{
-		"when to {env.NO_NUMBER}":           `adapter sandbox: when to: "nonsense!" is not a destination`,
-		"when from {env.NO_NUMBER}":         `adapter sandbox: when from: "nonsense!" is not a number`,
-		"when {env.NO_NUMBER}":              `adapter sandbox: when has no "nonsense!"`,
+		"when to {env.NO_NUMBER}":           "adapter sandbox: when to: unknown destination; write",
+		"when from {env.NO_NUMBER}":         "adapter sandbox: when from: invalid number, short code or sender ID; write",
+		"when {env.NO_NUMBER}":              "adapter sandbox: when: unknown condition; known",
 		"when user {env.NOT_SET_AT_ALL}":    "adapter sandbox: when: the environment variable NOT_SET_AT_ALL is not set",
-		"senders {env.NO_NUMBER}":           `adapter sandbox: senders: "nonsense!" is not a number`,
+		"senders {env.NO_NUMBER}":           "adapter sandbox: senders: invalid number, short code or sender ID; write",
 		"senders ACME {env.NOT_SET_AT_ALL}": "adapter sandbox: senders: the environment variable NOT_SET_AT_ALL is not set",
-		"when user alcie":                   `there is no user "alcie", did you mean alice?`,
-		"when group sale":                   `there is no group "sale", did you mean sales?`,
+		"when user alcie":                   `unknown user "alcie", did you mean alice?`,
+		"when group sale":                   `unknown group "sale", did you mean sales?`,
 		"weight -1":                         "weight takes a whole number, such as 3",
 		"weight":                            "weight takes exactly one value",
 		"sender +15550001111 ACME":          "did you mean senders?",
@@ -267,9 +267,9 @@ func TestRoutingRefuses(t *testing.T) {
 	for config, want := range map[string]string{
 		`"weight": -1`:                      "weight takes a whole number, such as 3",
 		`"when": [[]]`:                      "when takes a condition",
-		`"when": [["user", "bob"]]`:         `there is no user "bob"`,
-		`"when": [["to", "US"], ["to us"]]`: `when has no "to us"`,
-		`"senders": [""]`:                   "is not a number",
+		`"when": [["user", "bob"]]`:         "when user: unknown user",
+		`"when": [["to", "US"], ["to us"]]`: "when: unknown condition",
+		`"senders": [""]`:                   "invalid number",
 	} {
 		h := new(Handler)
 		raw := `{"users": [{"name": "alice", "passwords": ["12345678"]}], "default_region": "US", "adapters": [{"definition": "sandbox", ` + config + `}]}`
@@ -282,9 +282,9 @@ func TestRoutingRefuses(t *testing.T) {
 	}
 }
 
-// The site of the README with several providers does what the text around it says.
-func TestReadmeSeveralProviders(t *testing.T) {
-	data, err := os.ReadFile("../README.md")
+// The site of docs/providers.md with several providers does what the text around it says.
+func TestSeveralProvidersPage(t *testing.T) {
+	data, err := os.ReadFile("../docs/providers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func TestReadmeSeveralProviders(t *testing.T) {
 	_, rest, _ = strings.Cut(rest, "```caddyfile\n")
 	site, _, found := strings.Cut(rest, "```")
 	if !found {
-		t.Fatal("the README has no such site")
+		t.Fatal("the page has no such site")
 	}
 	if diff := cmp.Diff(string(caddyfile.Format([]byte(site))), site); diff != "" {
 		t.Errorf("it is not as caddy fmt writes it: %s", diff)
@@ -313,8 +313,8 @@ func TestReadmeSeveralProviders(t *testing.T) {
 	for _, a := range h.Adapters {
 		a.BaseURL = p[a.name()].URL
 	}
-	p["clicksend"].say(200, `{"data":{"messages":[{"status":"SUCCESS","message_id":"1"}]}}`)
-	p["telnyx"].say(200, `{"data":{"id":"1","to":[{"status":"queued"}]}}`)
+	p["clicksend"].say(200, `{"data":{"messages":[{"status":"SUCCESS","message_id":"SM1"}]}}`)
+	p["telnyx"].say(200, `{"data":{"id":"SM1","to":[{"status":"queued"}]}}`)
 	s, err := start(t, h)
 	if err != nil {
 		t.Fatal(err)
@@ -353,17 +353,17 @@ func TestSendersOfNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := h.mayHave([]sms.Number{n}); got != want {
+		if got := h.mayHaveNumber([]sms.Number{n}); got != want {
 			t.Errorf("somebody has %s: %t", value, got)
 		}
 	}
 	n, _ := number.Sender("+15550002222", "")
 	h.Users[1].From = []string{"{env.NUMBER}"}
-	if !h.mayHave([]sms.Number{n}) {
+	if !h.mayHaveNumber([]sms.Number{n}) {
 		t.Error("what a placeholder stands for is taken for known")
 	}
-	h.Users, h.elsewhere = nil, true
-	if !h.mayHave([]sms.Number{n}) {
+	h.Users, h.hasDirectories = nil, true
+	if !h.mayHaveNumber([]sms.Number{n}) {
 		t.Error("users from elsewhere are taken for known")
 	}
 }

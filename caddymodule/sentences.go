@@ -1,67 +1,58 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/language"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sendmessage"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// Sentence replaces what the app's users are told in one case.
+// Sentence replaces a message that users of the app see.
 type Sentence struct {
-	// Name is a cause such as `no_credit`, or one case of it such as `unauthorized.hidden_password`. The sentence of a
-	// cause also stands for its cases that have none of their own.
+	// Name is a cause such as `no_credit`, or a case of one such as `unauthorized.hidden_password`.
+	// The sentence of a cause also applies to its cases that have no sentence of their own.
 	Name string `json:"name"`
 
-	// Language is a language tag such as `de`, chosen by the request's `Accept-Language`. Default: for everybody
-	// whose language has no sentence.
+	// Language is a language tag such as `de`, matched with the request's `Accept-Language`. Default:
+	// the sentence applies to all languages that have none of their own.
 	Language string `json:"language,omitempty"`
 
-	// Text is the sentence, at most 100 characters. It may hold `{reference}` and the holes of the sentence that it
-	// replaces.
+	// Text is the sentence, at most 100 characters. It may contain `{reference}` and the holes of the
+	// sentence that it replaces.
 	Text string `json:"text"`
 }
 
-// holes finds what a refusal fills in.
-var holes = regexp.MustCompile(`\{[^{}]*\}`)
+// holePattern matches the holes of a sentence, which a refusal fills.
+var holePattern = regexp.MustCompile(`\{[^{}]*\}`)
 
-// phrases finds the sentence for a refusal.
-type phrases struct {
-	own     []map[string]string // by language, the first for all others
+// sentences contains the operator's sentences for refusals.
+type sentences struct {
+	own     []map[string]string // by language; the first for languages without sentences
 	matcher language.Matcher    // nil if there is one language only
-	slots   []int               // where in own the sentences of the matcher's languages are
+	slots   []int               // for each language of the matcher, its index in own
 }
 
-func newPhrases(list []Sentence) (*phrases, error) {
-	known := sms.Sentences()
-	p := &phrases{own: []map[string]string{{}}, slots: []int{0}}
-	tags := []language.Tag{language.English} // the language of all sentences that are not replaced
+func newSentences(list []Sentence) (*sentences, error) {
+	p := &sentences{own: []map[string]string{{}}, slots: []int{0}}
+	tags := []language.Tag{language.English} // the language of the default sentences
 	for _, s := range list {
-		if _, ok := known[s.Name]; !ok {
-			return nil, fmt.Errorf("sentence: there is no case %q%s; cases are causes such as no_credit", s.Name, adapters.Meant(s.Name, slices.Sorted(maps.Keys(known))))
-		}
-		if n := utf8.RuneCountInString(s.Text); n == 0 || n > sendmessage.MaxMessage || s.Text != sendmessage.Shorten(s.Text) {
-			return nil, fmt.Errorf("sentence %s: one line of 1 to %d characters, this has %d", s.Name, sendmessage.MaxMessage, n)
-		}
-		for _, hole := range holes.FindAllString(s.Text, -1) {
-			if own := append(holes.FindAllString(known[s.Name], -1), "{reference}"); !slices.Contains(own, hole) {
-				return nil, fmt.Errorf("sentence %s: %s is not known here; there is %s", s.Name, hole, strings.Join(own, ", "))
-			}
+		if err := s.check(); err != nil {
+			return nil, err
 		}
 		at := 0
 		if s.Language != "" {
 			tag, err := language.Parse(s.Language)
 			if err != nil {
-				return nil, fmt.Errorf("sentence %s: %q is not a language tag such as de or pt-BR", s.Name, s.Language)
+				return nil, fmt.Errorf("sentence %s: unknown language; write a tag such as de or pt-BR", s.Name)
 			}
 			i := slices.Index(tags, tag)
 			if i < 0 {
@@ -85,8 +76,28 @@ func newPhrases(list []Sentence) (*phrases, error) {
 	return p, nil
 }
 
-// say returns the sentence for a refusal in the language of the request.
-func (p *phrases) say(r *http.Request, refusal *sms.Refusal, reference string) string {
+// check validates name and text.
+func (s *Sentence) check() error {
+	known := sms.Sentences()
+	original, ok := known[s.Name]
+	if !ok {
+		return errors.New("sentence: " + suggest.Unknown("case", s.Name, slices.Sorted(maps.Keys(known))))
+	}
+	n := utf8.RuneCountInString(s.Text)
+	if n == 0 || n > sendmessage.MaxMessage || s.Text != sendmessage.Shorten(s.Text) {
+		return fmt.Errorf("sentence %s: one line of 1 to %d characters, this has %d", s.Name, sendmessage.MaxMessage, n)
+	}
+	allowed := append(holePattern.FindAllString(original, -1), "{reference}")
+	for _, hole := range holePattern.FindAllString(s.Text, -1) {
+		if !slices.Contains(allowed, hole) {
+			return fmt.Errorf("sentence %s: %s", s.Name, suggest.Unknown("hole", hole, allowed))
+		}
+	}
+	return nil
+}
+
+// lookup returns the sentence for a refusal in the language of the request.
+func (p *sentences) lookup(r *http.Request, refusal *sms.Refusal, reference string) string {
 	at := 0
 	if p.matcher != nil {
 		if wanted, _, err := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")); err == nil && len(wanted) > 0 {

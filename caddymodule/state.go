@@ -4,40 +4,52 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/caddyserver/caddy/v2"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/pool"
 )
 
-// What outlives a configuration: Caddy loads a new one before it drops the old, which share what has the same key.
+// sharedState contains the state that outlives a configuration.
+var sharedState pool.Pool
+
+// stateKind is a kind of values in the pool.
+type stateKind struct {
+	name string
+	keep time.Duration // how long a value stays after its last use
+}
+
+// Only state in memory is kept; files and connections are released at once.
 var (
-	// guards hold what is remembered of wrong passwords, by their settings.
-	guards = caddy.NewUsagePool()
+	// guards count wrong passwords, by the settings of the lockout.
+	guards = stateKind{"guards", time.Hour}
 
-	// watches hold whom users text, by who pays for it.
-	watches = caddy.NewUsagePool()
+	// burstWatches remember the recipients of users, by billing key.
+	burstWatches = stateKind{"watches", 24 * time.Hour}
 
-	// accounts hold what is known of providers' accounts.
-	accounts = caddy.NewUsagePool()
+	// accounts contain circuit breakers, quotas and tokens, by the account at the provider.
+	accounts = stateKind{"accounts", time.Hour}
 
-	// sharedJournals holds the journals, by a digest of their address.
-	sharedJournals = caddy.NewUsagePool()
+	// answers contain the replies of user services, by their address and request headers.
+	answers = stateKind{"answers", 0}
 
-	// answers hold what services said of users, by their address and the headers they get.
-	answers = caddy.NewUsagePool()
+	// memoryJournals and storedJournals contain journals by the digest of their address.
+	memoryJournals = stateKind{"memory journals", journal.Retention}
+	storedJournals = stateKind{"stored journals", 0}
 )
 
-// shared is a value of a pool that needs no end.
-type shared[T any] struct{ value T }
+// stateKey is the key of a value in the pool.
+type stateKey struct {
+	kind string
+	key  any
+}
 
-// Destruct implements caddy.Destructor.
-func (shared[T]) Destruct() error { return nil }
+// resources are the release functions of what a module uses, in the order of acquisition.
+type resources []func() error
 
-// taken releases what a module has taken, in the order in which it was taken.
-type taken []func() error
+func (t *resources) add(release func() error) { *t = append(*t, release) }
 
-func (t *taken) add(release func() error) { *t = append(*t, release) }
-
-func (t *taken) release() (err error) {
+func (t *resources) release() (err error) {
 	for _, release := range *t {
 		err = errors.Join(err, release())
 	}
@@ -45,48 +57,57 @@ func (t *taken) release() (err error) {
 	return err
 }
 
-// take takes a value from a pool, until it is released.
-func take[T any](t *taken, pool *caddy.UsagePool, key any, fresh func() T) T {
-	v, _ := pool.LoadOrStore(key, shared[T]{fresh()})
-	t.add(func() error {
-		_, err := pool.Delete(key)
-		return err
-	})
-	return v.(shared[T]).value
+// acquireShared returns the value of the pool with the key, or adds a fresh one. The value stays in
+// the pool until t is released.
+func acquireShared[T any](t *resources, k stateKind, key any, fresh func() T) T {
+	v, release := sharedState.Acquire(stateKey{k.name, key}, k.keep, func() any { return fresh() })
+	t.add(release)
+	return v.(T)
 }
 
-// traffic is the requests that a handler has in flight. What they use is released with the last, after the handler was replaced.
-type traffic struct {
-	inFlight atomic.Int64
+// allOf returns all values of a kind, including those that are kept after their last use.
+func allOf[T any](k stateKind) (all []T) {
+	for key, v := range sharedState.All() {
+		if key.(stateKey).kind == k.name {
+			all = append(all, v.(T))
+		}
+	}
+	return all
+}
+
+// inFlight counts the requests in flight of a handler. After the handler is replaced, the last
+// request releases the handler's resources. It is safe for concurrent use.
+type inFlight struct {
+	count    atomic.Int64
 	replaced atomic.Bool
 	mu       sync.Mutex
-	used     *taken
+	used     *resources
 }
 
-func (t *traffic) enter() { t.inFlight.Add(1) }
+func (t *inFlight) enter() { t.count.Add(1) }
 
-func (t *traffic) leave() {
-	if t.inFlight.Add(-1) == 0 && t.replaced.Load() {
+func (t *inFlight) leave() {
+	if t.count.Add(-1) == 0 && t.replaced.Load() {
 		_ = t.end()
 	}
 }
 
-func (t *traffic) replace() error {
+func (t *inFlight) replace() error {
 	t.replaced.Store(true)
-	if t.inFlight.Load() > 0 {
+	if t.count.Load() > 0 {
 		return nil
 	}
 	return t.end()
 }
 
-func (t *traffic) end() error {
+func (t *inFlight) end() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.used.release()
 }
 
-// held is what has to last as long as what uses it.
-type held interface {
-	hold()
+// retained is implemented by user directories whose connections must outlive requests in flight.
+type retained interface {
+	acquire()
 	release() error
 }

@@ -13,34 +13,35 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// UserJWT admits users by the JSON Web Tokens that an operator's provisioning gives to each phone. A token is signed by
-// HS256 with `secret`, or by RS256 or ES256 with a key of `jwks`, and needs `exp`. Its claims `from`, `groups`, `limits`, `allow`
-// and `deny`, each a text or a list of texts, and `region` are as in a handler's `users`. A name that an app sends beside it has to be the token's user, or
-// a caller ID.
+// UserJWT authenticates users by JSON Web Tokens that the operator's provisioning gives to each
+// phone. A token is signed by HS256 with `secret`, or by RS256 or ES256 with a key of `jwks`, and
+// needs `exp`. Its claims `from`, `groups`, `limits`, `allow` and `deny`, each a string or a list
+// of strings, and `region` are as in a handler's `users`. A user name in the request must be the
+// token's user or a caller ID.
 type UserJWT struct {
-	// Secret signs by HS256, of at least 32 bytes, best a placeholder such as `{env.JWT_SECRET}`. Either it or JWKS is
-	// required.
+	// Secret is the key of HS256 of at least 32 bytes, preferably a placeholder such as
+	// `{env.JWT_SECRET}`. Either Secret or JWKS is required.
 	Secret string `json:"secret,omitempty"`
 
-	// JWKS is where the public keys are: the path of a file, which is read again when it has changed, or an https URL, which
-	// is fetched when the first token comes and then as its `Cache-Control` says, every 5 minutes to 24 hours, by
-	// default every hour. Fetched keys count for 24 hours more while the server gives no answer. RSA keys have 2048 bits or
-	// more, EC keys are of P-256.
+	// JWKS is the source of the public keys: the path of a file, which is read again after a change,
+	// or an https URL, which is fetched on the first token and then as its `Cache-Control` says, every
+	// 5 minutes to 24 hours, by default every hour. While the server does not reply, fetched keys
+	// remain valid for 24 hours more. RSA keys must have at least 2048 bits, EC keys must be on P-256.
 	JWKS string `json:"jwks,omitempty"`
 
-	// Audience has to be in a token's `aud`, so that tokens for other services send nothing. Required; `any` admits
-	// all.
+	// Audience must be in a token's `aud`, so that tokens for other services are not accepted. `any`
+	// accepts all. Required.
 	Audience string `json:"audience,omitempty"`
 
-	// Issuer has to be a token's `iss`. Default: any.
+	// Issuer must be a token's `iss`. Default: any.
 	Issuer string `json:"issuer,omitempty"`
 
-	// User is the claim that names the user. Default: `sub`.
+	// User is the claim with the user name. Default: `sub`.
 	User string `json:"user,omitempty"`
 
 	keys      users.Keys
@@ -63,7 +64,9 @@ func (t *UserJWT) Provision(ctx caddy.Context) error {
 	}
 	repl, log := caddy.NewReplacer(), ctx.Logger()
 	values := make(map[string]string)
-	for name, value := range map[string]string{"secret": t.Secret, "jwks": t.JWKS, "audience": t.Audience, "issuer": t.Issuer} {
+	for name, value := range map[string]string{
+		"secret": t.Secret, "jwks": t.JWKS, "audience": t.Audience, "issuer": t.Issuer,
+	} {
 		if value == "" {
 			continue
 		}
@@ -73,11 +76,9 @@ func (t *UserJWT) Provision(ctx caddy.Context) error {
 		}
 	}
 	if t.Secret != "" {
-		if isLiteral(t.Secret) {
-			log.Warn(literalSecret, zap.String("option", "secret"))
-		}
+		warnExposedSecret(log, t.Secret, zap.String("option", "users jwt secret"))
 		if len(values["secret"]) < 32 { // https://www.rfc-editor.org/rfc/rfc7518#section-3.2
-			return errors.New("users jwt: the secret of HS256 has at least 32 bytes, such as those of: openssl rand -base64 32")
+			return errors.New("users jwt: the secret of HS256 must have at least 32 bytes; make one with: openssl rand -base64 32")
 		}
 	} else if err := t.openKeys(values["jwks"], log); err != nil {
 		return fmt.Errorf("users jwt: %w", err)
@@ -86,27 +87,29 @@ func (t *UserJWT) Provision(ctx caddy.Context) error {
 		values["audience"] = ""
 	}
 	t.tokens = &users.JWT{
-		Secret: sms.Hide(values["secret"]), Keys: t.keys, Audience: values["audience"], Issuer: values["issuer"], Claim: cmp.Or(t.User, "sub"),
+		Secret: sms.Hide(values["secret"]), Keys: t.keys,
+		Audience: values["audience"], Issuer: values["issuer"], Claim: cmp.Or(t.User, "sub"),
 		Report: func(user, why string) {
-			log.Warn("a token is signed right and denied all the same", zap.String("user", user), zap.String("why", why))
+			log.Warn("token with a valid signature denied", zap.String("user", user), zap.String("why", why))
 		},
 	}
 	t.tokens.Start()
 	return nil
 }
 
-// openKeys reads the file of keys, or makes ready to fetch them.
+// openKeys reads the file of keys, or prepares to fetch them.
 func (t *UserJWT) openKeys(source string, log *zap.Logger) error {
 	if !strings.Contains(source, "://") {
 		file, err := users.OpenKeyFile(source, func(err error) {
 			if err != nil {
-				log.Error("the file of keys cannot be read, so those of its last version stay", zap.String("file", source), zap.Error(err))
+				log.Error("cannot read the file of keys; keeping the previous version", zap.String("file", source), zap.Error(err))
 			} else {
 				log.Info("read the file of keys", zap.String("file", source))
 			}
 		})
 		if err != nil {
-			return fmt.Errorf("jwks %s: %w", source, err)
+			return fmt.Errorf("jwks%s: %w; write the path of a file or an https:// URL",
+				suggest.QuotePath(source, ".json", ".jwks"), withoutPath(err))
 		}
 		t.keys = file
 		return nil
@@ -119,13 +122,13 @@ func (t *UserJWT) openKeys(source string, log *zap.Logger) error {
 	t.keys = &users.KeyURL{
 		Transport: t.transport, URL: source,
 		Report: func(err error) {
-			log.Error("the keys that sign tokens cannot be fetched", zap.String("host", u.Host), zap.Error(err))
+			log.Error("cannot fetch the keys of tokens", zap.String("host", u.Host), zap.Error(err))
 		},
 	}
 	return nil
 }
 
-// parseKeysURL reads the address of keys.
+// parseKeysURL parses the URL of keys.
 func parseKeysURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u)) {
@@ -134,7 +137,7 @@ func parseKeysURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// check reports what must not be missing.
+// check reports missing options.
 func (t *UserJWT) check() error {
 	switch {
 	case (t.Secret == "") == (t.JWKS == ""):
@@ -153,7 +156,7 @@ func (t *UserJWT) Cleanup() error {
 	return nil
 }
 
-// UnmarshalCaddyfile sets the directory up from Caddyfile tokens. A path is relative to the Caddyfile. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. A path is relative to the Caddyfile. Syntax:
 //
 //	jwt {
 //		secret   <secret>
@@ -171,13 +174,15 @@ func (t *UserJWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("write: users jwt { … }")
 	}
 	known := []string{"secret", "jwks", "audience", "issuer", "user"}
-	into := map[string]*string{"secret": &t.Secret, "jwks": &t.JWKS, "audience": &t.Audience, "issuer": &t.Issuer, "user": &t.User}
+	into := map[string]*string{
+		"secret": &t.Secret, "jwks": &t.JWKS, "audience": &t.Audience, "issuer": &t.Issuer, "user": &t.User,
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		word := d.Val()
 		field := into[word]
 		switch {
 		case field == nil:
-			return d.Errf("users jwt has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
+			return unknownWord(d, inUsers, known)
 		case *field != "":
 			return d.Errf("%s appears twice", word)
 		}
@@ -189,8 +194,10 @@ func (t *UserJWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	switch {
 	case t.JWKS == "" || !isLiteral(t.JWKS):
 	case strings.Contains(t.JWKS, "://"):
-		_, err = parseKeysURL(t.JWKS)
-	case !filepath.IsAbs(t.JWKS): // made absolute, since the server that loads the configuration may run elsewhere
+		if _, err = parseKeysURL(t.JWKS); err != nil {
+			err = fmt.Errorf("users jwt: jwks: %w", err)
+		}
+	case !filepath.IsAbs(t.JWKS): // see relativeToCaddyfile
 		t.JWKS, err = filepath.Abs(filepath.Join(filepath.Dir(at.File()), t.JWKS))
 	}
 	if err == nil {
@@ -199,10 +206,10 @@ func (t *UserJWT) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return wrap(&at, err)
 }
 
-func (t *UserJWT) open(read readUser) (users.Users, error) {
+func (t *UserJWT) open(read accountReader) (users.Users, error) {
 	t.tokens.Read = func(a users.Answer) (*users.User, error) {
-		account, _, err := read(userOf(a))
-		return &account.User, discreet(err)
+		account, _, err := read(userFromAnswer(a))
+		return &account.User, err
 	}
 	return t.tokens, nil
 }
@@ -214,3 +221,9 @@ var (
 	_ caddyfile.Unmarshaler = (*UserJWT)(nil)
 	_ directory             = (*UserJWT)(nil)
 )
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (t *UserJWT) UnmarshalJSON(data []byte) error {
+	type plain UserJWT
+	return decodeStrict(data, (*plain)(t))
+}

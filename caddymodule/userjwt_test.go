@@ -94,7 +94,7 @@ func TestJWTConfig(t *testing.T) {
 		"jwks http://a.example.com/x\naudience sms":         "https:// URL of a JWKS",
 		"jwks ftp://a.example.com/x\naudience sms":          "https:// URL of a JWKS",
 		"jwks https://me:canary@example.com/\naudience sms": "https:// URL of a JWKS",
-		"jwks /does/not/exist.json\naudience sms":           "jwks /does/not/exist.json",
+		"jwks /does/not/exist.json\naudience sms":           `jwks "/does/not/exist.json": no such file or directory; write the path`,
 		"secret {env.NOT_SET}\naudience sms":                "NOT_SET is not set",
 	} {
 		if _, err := provision(t, demo+"adapter sandbox\nusers jwt {\n"+block+"\n}"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {

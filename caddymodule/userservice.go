@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,38 +15,40 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 )
 
-// UserService asks a service of the operator's who may send. It gets a POST of JSON with `user` and `password`, or with
-// `token` where an app sends no name, and answers 200 with JSON: `allowed`, true or false; of one who is allowed `user`, always in
-// the same writing, by which he is counted and logged, and `from`, `groups`, `region`, `limits`, `allow` and `deny` as in a handler's `users`; of a known
-// user whose password is wrong `user` too, for the log and the lockout. 401 and 403 deny. Any other answer, and none, admits
-// nobody.
+// UserService authenticates users by an HTTP service of the operator. Each request is a POST of
+// JSON with `user` and `password`, or with `token` if the app sends no name. The service replies
+// 200 with JSON: `allowed`, true or false; for an allowed user `user`, always in the same spelling,
+// under which they are counted and logged, and optionally `from`, `groups`, `region`, `limits`,
+// `allow` and `deny` as in a handler's `users`. For a known user with a wrong password it may reply
+// `user` too, for the log and the lockout. 401 and 403 deny. Any other reply, or none, refuses the
+// message.
 type UserService struct {
-	// URL is the service's address. It may hold placeholders such as `{env.USERS_KEY}`.
+	// URL is the service's URL. It may contain placeholders such as `{env.USERS_KEY}`.
 	URL string `json:"url"`
 
-	// Headers are sent along. Values may be placeholders.
+	// Headers are headers of each request. Values may be placeholders.
 	Headers map[string]string `json:"headers,omitempty"`
 
-	// Timeout is for the whole of an answer. Default: `5s`.
+	// Timeout limits a request, including the body of the reply. Default: `5s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Cache is for how long an answer that admits somebody counts, over reloads too while URL and Headers stay the same.
-	// One that denies counts for 10 seconds. Default: `5m`.
+	// Cache is how long a reply that allows a user is cached, across reloads too if URL and Headers
+	// stay the same. A reply that denies is cached for 10 seconds. Default: `5m`.
 	Cache caddy.Duration `json:"cache,omitempty"`
 
-	// Stale is for how long thereafter it still counts while the service cannot be reached, is too slow or answers 5xx.
-	// Default: `0`.
+	// Stale is how much longer a cached reply is used while the service is unreachable, too slow or
+	// replies 5xx. Default: `0`.
 	Stale caddy.Duration `json:"stale,omitempty"`
 
 	service   *users.Service
 	transport *http.Transport
-	taken     taken // what was said, which this shares with others
+	resources resources // the cached replies, shared with other configurations
 }
 
-// The default times.
+// Defaults.
 const (
 	defaultUsersTimeout = 5 * time.Second
 	defaultUsersCache   = 5 * time.Minute
@@ -74,30 +74,20 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if u.Scheme == "http" && !isLoopback(u) {
-		log.Warn("passwords go over http:// to the service that knows the users; use https://", zap.String("host", u.Host))
+		log.Warn("passwords are sent to the user service without encryption; use https://", zap.String("host", u.Host))
 	}
 	for name := range u.Query() {
 		if isLiteral(s.URL) && adapters.Secretive(name) {
-			log.Warn(literalSecret, zap.String("option", "users http"))
+			log.Warn(literalSecretWarning, zap.String("option", "users http"))
 			break
 		}
 	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
-		return errors.New("users http: times are not negative")
+		return errors.New("users http: durations must not be negative")
 	}
-	header := http.Header{"User-Agent": {"caddy-acrobits-sms"}}
-	for name, value := range s.Headers {
-		resolved, err := resolve(repl, value)
-		if err != nil {
-			return fmt.Errorf("users http: header %s: %w", name, err)
-		}
-		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(resolved) {
-			return fmt.Errorf("users http: %q is no header, or its value cannot be one", name)
-		}
-		if isLiteral(value) && adapters.Secretive(name) {
-			log.Warn(literalSecret, zap.String("option", "header "+name))
-		}
-		header.Set(name, resolved)
+	header, err := s.header(repl, log)
+	if err != nil {
+		return err
 	}
 	s.transport = http.DefaultTransport.(*http.Transport).Clone()
 	s.transport.MaxConnsPerHost = 64
@@ -108,20 +98,39 @@ func (s *UserService) Provision(ctx caddy.Context) error {
 		Keep:    cmp.Or(time.Duration(s.Cache), defaultUsersCache),
 		Stale:   time.Duration(s.Stale),
 		Report: func(err error) {
-			log.Error("the service that knows the users gives no answer", zap.String("host", u.Host), zap.Error(err))
+			log.Error("user service does not reply", zap.String("host", u.Host), zap.Error(err))
 		},
-		Answers: take(&s.taken, answers, sha256.Sum256(fmt.Appendf(nil, "%q %q", address, header)), users.NewAnswers),
+		Answers: acquireShared(&s.resources, answers,
+			sha256.Sum256(fmt.Appendf(nil, "%q %q", address, header)), users.NewAnswerCache),
 	}
 	s.service.Start()
 	return nil
 }
 
-// isLoopback reports whether an address is one of this machine.
-func isLoopback(u *url.URL) bool {
-	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+// header returns the headers of requests with placeholders replaced.
+func (s *UserService) header(repl *caddy.Replacer, log *zap.Logger) (http.Header, error) {
+	header := http.Header{"User-Agent": {"caddy-acrobits-sms"}}
+	for name, value := range s.Headers {
+		resolved, err := resolve(repl, value)
+		if err != nil {
+			return nil, fmt.Errorf("users http: header %s: %w", name, err)
+		}
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(resolved) {
+			return nil, errors.New("users http: a header has an invalid name or value")
+		}
+		if !isLiteral(value) || adapters.Secretive(name) {
+			warnExposedSecret(log, value, zap.String("option", "users http header "+name))
+		}
+		header.Set(name, resolved)
+	}
+	return header, nil
 }
 
-// parseServiceURL reads the address of a service.
+// isLoopback reports whether the host is this machine.
+// https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+func isLoopback(u *url.URL) bool { return adapters.IsLoopback(u.Hostname()) }
+
+// parseServiceURL parses the URL of a service.
 func parseServiceURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
@@ -135,10 +144,10 @@ func (s *UserService) Cleanup() error {
 	if s.transport != nil {
 		s.transport.CloseIdleConnections()
 	}
-	return s.taken.release()
+	return s.resources.release()
 }
 
-// UnmarshalCaddyfile sets the directory up from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	http <url> {
 //		header  <name> <value>
@@ -175,7 +184,7 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "stale":
 			err = durationArg(d, &s.Stale)
 		default:
-			err = d.Errf("users http has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
+			err = unknownWord(d, inUsers, known)
 		}
 		if err != nil {
 			return err
@@ -184,10 +193,10 @@ func (s *UserService) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (s *UserService) open(read readUser) (users.Users, error) {
+func (s *UserService) open(read accountReader) (users.Users, error) {
 	s.service.Read = func(a users.Answer) (*users.User, error) {
-		account, _, err := read(userOf(a))
-		return &account.User, discreet(err)
+		account, _, err := read(userFromAnswer(a))
+		return &account.User, err
 	}
 	return s.service, nil
 }
@@ -199,3 +208,9 @@ var (
 	_ caddyfile.Unmarshaler = (*UserService)(nil)
 	_ directory             = (*UserService)(nil)
 )
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (s *UserService) UnmarshalJSON(data []byte) error {
+	type plain UserService
+	return decodeStrict(data, (*plain)(s))
+}

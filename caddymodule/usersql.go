@@ -5,53 +5,54 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// UserSQL takes users from a database of the operator's, by a query of his own. Nobody is admitted while the database gives
-// no answer, but for those it knew a short while ago.
+// UserSQL looks up users in a database of the operator by the operator's own query. While the
+// database does not reply, only cached users are accepted.
 type UserSQL struct {
-	// Driver is the kind of database: `postgres`, `mysql` (MariaDB too) or `sqlite`.
+	// Driver is the kind of database: `postgres`, `mysql` (also for MariaDB) or `sqlite`.
 	Driver string `json:"driver"`
 
-	// Address is where it is: `postgres://user:password@localhost/fusionpbx`,
-	// `user:password@tcp(localhost:3306)/kamailio`, or the path of a SQLite file, in a Caddyfile relative to that. It holds a password, so it is best a
-	// placeholder such as `{env.USERS_DATABASE}`.
+	// Address is the address of the database: `postgres://user:password@localhost/fusionpbx`,
+	// `user:password@tcp(localhost:3306)/kamailio`, or the path of a SQLite file, in a Caddyfile
+	// relative to it. It contains a password, so use a placeholder such as `{env.USERS_DATABASE}`.
 	Address string `json:"address"`
 
-	// Query is the statement that finds a user. Its holes are `{user}`, the name as the app sends it, and `{name}` and
-	// `{domain}`, its parts before and after the @; they are bound as parameters, never put into the text. It gives `name`
-	// (always in the same writing, by which he is counted and logged) and `password` (plain, SHA-1, bcrypt or argon2id) or
-	// `ha1` (the MD5, SHA-1 or SHA-256 of user:realm:password), and may give `realm`, `from`, `groups`, `region`, `limits`,
-	// `allow` and `deny`, in which several values are divided by blanks, limits by semicolons. Several rows of one user are
-	// further secrets and numbers.
+	// Query is the statement that finds a user. Its holes are `{user}`, the name that the app sends,
+	// and `{name}` and `{domain}`, its parts before and after the @. They are bound as parameters,
+	// never inserted into the text. It must return `name` (always in the same spelling, under which
+	// the user is counted and logged) and `password` (plain, SHA-1, bcrypt or argon2id) or `ha1` (the
+	// MD5, SHA-1 or SHA-256 of user:realm:password). It may return `realm`, `from`, `groups`,
+	// `region`, `limits`, `allow` and `deny`; several values are separated by spaces, limits by
+	// semicolons. Several rows of one user add secrets and numbers.
 	Query string `json:"query"`
 
-	// Realm is that of `ha1` where the query gives none.
+	// Realm is the realm of `ha1` if the query returns none.
 	Realm string `json:"realm,omitempty"`
 
-	// Timeout is for a query. Default: `5s`.
+	// Timeout limits a query. Default: `5s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Cache is for how long what was found counts. That there is nobody of a name counts for 10 seconds. Default: `1m`.
+	// Cache is how long a found user is cached. An unknown name is cached for 10 seconds. Default:
+	// `1m`.
 	Cache caddy.Duration `json:"cache,omitempty"`
 
-	// Stale is for how long thereafter it still counts while the database gives no answer. Default: `0`.
+	// Stale is how much longer a cached user is used while the database does not reply. Default: `0`.
 	Stale caddy.Duration `json:"stale,omitempty"`
 
 	users *users.SQL
 }
 
-// defaultSQLCache is short, because a password that was changed stays good for as long.
+// defaultSQLCache is short, because a changed password remains valid for as long.
 const defaultSQLCache = time.Minute
 
 // CaddyModule returns the Caddy module information.
@@ -73,11 +74,11 @@ func (s *UserSQL) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("users sql: %w", err)
 	}
-	if kind.Name != "sqlite" && isLiteral(s.Address) {
-		log.Warn(literalSecret, zap.String("option", "users sql "+kind.Name))
+	if kind.Name != "sqlite" {
+		warnExposedSecret(log, s.Address, zap.String("option", "users sql "+kind.Name))
 	}
 	if s.Timeout < 0 || s.Cache < 0 || s.Stale < 0 {
-		return errors.New("users sql: times are not negative")
+		return errors.New("users sql: durations must not be negative")
 	}
 	db, err := kind.Open(address)
 	if err != nil {
@@ -85,19 +86,20 @@ func (s *UserSQL) Provision(ctx caddy.Context) error {
 	}
 	s.users = &users.SQL{
 		DB: db, Query: query, Realm: s.Realm,
-		Timeout:    cmp.Or(time.Duration(s.Timeout), defaultUsersTimeout),
-		Keep:       cmp.Or(time.Duration(s.Cache), defaultSQLCache),
-		Stale:      time.Duration(s.Stale),
-		Unwritable: kind.Unwritable,
+		Timeout:     cmp.Or(time.Duration(s.Timeout), defaultUsersTimeout),
+		Keep:        cmp.Or(time.Duration(s.Cache), defaultSQLCache),
+		Stale:       time.Duration(s.Stale),
+		Unencodable: kind.Unencodable,
 		Report: func(err error) {
-			log.Error("users cannot be looked up in their database", zap.String("driver", kind.Name), zap.Error(err))
+			log.Error("cannot look up users in the database",
+				zap.String("driver", kind.Name), zap.Error(kind.Redact(address, err)))
 		},
 	}
 	s.users.Start()
 	return nil
 }
 
-// parse reads the driver and the query.
+// parse validates the driver and parses the query.
 func (s *UserSQL) parse() (kind database.Kind, query *users.Query, err error) {
 	i := slices.IndexFunc(database.Kinds, func(k database.Kind) bool { return k.Name == s.Driver })
 	switch {
@@ -106,7 +108,7 @@ func (s *UserSQL) parse() (kind database.Kind, query *users.Query, err error) {
 		for _, k := range database.Kinds {
 			known = append(known, k.Name)
 		}
-		return kind, nil, fmt.Errorf("there is no driver %q%s, write %s", s.Driver, adapters.Meant(s.Driver, known), strings.Join(known, ", "))
+		return kind, nil, errors.New(suggest.Unknown("driver", s.Driver, known))
 	case s.Address == "":
 		return kind, nil, fmt.Errorf("write the address of the database, such as %s", database.Kinds[i].Example)
 	case s.Query == "":
@@ -124,10 +126,10 @@ func (s *UserSQL) Cleanup() error {
 	return s.release()
 }
 
-func (s *UserSQL) hold()          { s.users.Hold() }
+func (s *UserSQL) acquire()       { s.users.Acquire() }
 func (s *UserSQL) release() error { return s.users.Release() }
 
-// UnmarshalCaddyfile sets the directory up from Caddyfile tokens. Syntax:
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
 //
 //	sql postgres|mysql|sqlite <address> {
 //		query   <statement>
@@ -157,7 +159,7 @@ func (s *UserSQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "stale":
 			err = durationArg(d, &s.Stale)
 		default:
-			err = d.Errf("users sql has %s, not %q%s", strings.Join(known, ", "), word, adapters.Meant(word, known))
+			err = unknownWord(d, inUsers, known)
 		}
 		if err != nil {
 			return err
@@ -165,17 +167,16 @@ func (s *UserSQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	_, _, err := s.parse()
 	if err == nil && s.Driver == "sqlite" && !hasPlaceholder(s.Address) {
-		s.Address, err = besideCaddyfile(&at, s.Address)
+		s.Address, err = relativeToCaddyfile(&at, s.Address)
 	}
 	return wrap(&at, err)
 }
 
-func (s *UserSQL) open(read readUser) (users.Users, error) {
+func (s *UserSQL) open(read accountReader) (users.Users, error) {
 	s.users.Read = func(row users.Row) (users.Account, error) {
-		u := userOf(row.Answer)
+		u := userFromAnswer(row.Answer)
 		u.Passwords = row.Passwords
-		account, _, err := read(u)
-		return account, discreet(err)
+		return readWithoutNumber(read, u)
 	}
 	return s.users, nil
 }
@@ -187,3 +188,9 @@ var (
 	_ caddyfile.Unmarshaler = (*UserSQL)(nil)
 	_ directory             = (*UserSQL)(nil)
 )
+
+// UnmarshalJSON implements json.Unmarshaler. Unknown members are errors.
+func (s *UserSQL) UnmarshalJSON(data []byte) error {
+	type plain UserSQL
+	return decodeStrict(data, (*plain)(s))
+}

@@ -14,7 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 )
 
 // roundTripper answers requests in place of a server.
@@ -63,17 +63,17 @@ func TestEqualWork(t *testing.T) {
 		work  int64
 		takes time.Duration
 	}{
-		"user blocks": {blocks, 1, answerStep},
-		"users file":  {"users file " + file, 1, answerStep},
-		"users http":  {"users http https://users.example.com/", 1, 2 * answerStep},
-		"users jwt":   {"users jwt {\nsecret `" + jwtSecret + "`\naudience sms\n}", 0, answerStep},
-		"users sql":   {tables, 1, answerStep},
-		"two of them": {blocks + "\n" + tables, 2, answerStep},
+		"user blocks": {blocks, 1, denialDelay},
+		"users file":  {"users file " + file, 1, denialDelay},
+		"users http":  {"users http https://users.example.com/", 1, 2 * denialDelay},
+		"users jwt":   {"users jwt {\nsecret `" + jwtSecret + "`\naudience sms\n}", 0, denialDelay},
+		"users sql":   {tables, 1, denialDelay},
+		"two of them": {blocks + "\n" + tables, 2, denialDelay},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, c.block+"\ndefault_region US\nadapter sandbox")
 			if name == "users http" {
-				s.users.(*users.Service).Transport = service
+				s.gateway.Users.(*users.Service).Transport = service
 			}
 			from := 0
 			send := func(what string) int {
@@ -81,7 +81,7 @@ func TestEqualWork(t *testing.T) {
 				return s.guess(t, fmt.Sprintf("10.0.%d.%d", from>>8, from&255), what).Code
 			}
 			send("username=zoe&password=wrong") // opens what is kept open
-			s.step = answerStep
+			s.denialDelay = denialDelay
 			credential := func(user, password string) string {
 				switch {
 				case name != "users jwt":

@@ -1,62 +1,56 @@
 package delivery
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery/fairqueue"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/turnstile"
 )
 
-// An account rests after so many failures one after the other, for so long. Then one message tries whether it is well again.
-const (
-	failures = 5
-	rest     = 30 * time.Second
-)
-
-// Account is what is known of a provider's account while messages go through it. Whoever uses the account shares it. It is safe
-// for concurrent use.
+// Account is the state of an account at a provider: token, bounds, circuit breaker and quotas. All
+// routes that use the account share it. It is safe for concurrent use.
 type Account struct {
-	// Changed is told that the account begins to rest, and that it works again; nil if nobody asks.
-	Changed func(resting bool)
+	// BreakerChanged is called when the circuit breaker opens and when it closes; it may be nil.
+	BreakerChanged func(open bool)
 
-	tokens    *Tokens
-	turnstile *turnstile.Turnstile
-	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	tokens  *Tokens
+	queue   *fairqueue.Queue
+	breaker *breaker
+
+	quotas quotas
+
+	connections *connections
 
 	mu     sync.Mutex
 	bounds []*bound
-	last   sms.Cause // of the last failure
+	last   sms.Result // the last failure
 	failed time.Time
 }
 
-// NewAccount makes an account of which nothing is known.
+// NewAccount makes an account without a token, bounds, failures or quotas.
 func NewAccount() *Account {
-	a := &Account{tokens: NewTokens(), turnstile: turnstile.New()}
-	a.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Timeout:     rest,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= failures },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			if a.Changed != nil && (from == gobreaker.StateClosed || to == gobreaker.StateClosed) {
-				a.Changed(to == gobreaker.StateOpen)
-			}
-		},
+	a := &Account{tokens: NewTokens(), queue: fairqueue.New(), connections: newConnections()}
+	a.breaker = newBreaker(func(open bool) {
+		if a.BreakerChanged != nil {
+			a.BreakerChanged(open)
+		}
 	})
 	return a
 }
 
-// bound is one of the bounds of an account, 0 is none.
+// bound is what one call of Limit has set. 0 means no bound.
 type bound struct {
 	atOnce    int
 	perSecond float64
 }
 
-// Limit bounds how many requests go to the account at once and in a second, 0 is no bound, until that is taken back. Where several
-// have set bounds, the tightest hold.
+// Limit bounds the requests to the account: how many are in flight, and how many begin in a second.
+// 0 means no bound. The bounds apply until takeBack is called. If several callers have set bounds,
+// the tightest ones apply.
 func (a *Account) Limit(atOnce int, perSecond float64) (takeBack func() error) {
 	b := &bound{atOnce, perSecond}
 	a.mu.Lock()
@@ -78,7 +72,7 @@ func (a *Account) tighten() {
 		tightest.atOnce = tighter(tightest.atOnce, b.atOnce)
 		tightest.perSecond = tighter(tightest.perSecond, b.perSecond)
 	}
-	a.turnstile.Limit(tightest.atOnce, tightest.perSecond)
+	a.queue.Limit(tightest.atOnce, tightest.perSecond)
 }
 
 func tighter[N int | float64](a, b N) N {
@@ -88,87 +82,105 @@ func tighter[N int | float64](a, b N) N {
 	return min(a, b)
 }
 
-// resting reports whether nothing is sent through the account just now.
-func (a *Account) resting() bool { return a.breaker.State() == gobreaker.StateOpen }
+// breakerOpen reports whether the circuit breaker is open, so that it lets no request through.
+func (a *Account) breakerOpen() bool { return a.breaker.State() == gobreaker.StateOpen }
 
-// longestWait is how long a message waits for its turn. What would have to wait longer is told to be refused while its app still
-// listens.
+// longestWait bounds how long a message waits for room in the account. Then it is refused, while
+// the app still waits for the reply.
 const longestWait = 5 * time.Second
 
-var errFailure = errors.New("no answer")
-
-// Why a request is not let through, for the operator.
+// Reasons why the account admits no request, for the operator.
 const (
-	rests  = "the account rests, since it gave no usable answer several times in a row"
-	full   = "the account has no room: too many messages wait for their turn"
-	paused = "sending was paused while it waited"
+	isOpen   = "the circuit breaker is open: the account gave no usable answer several times in a row"
+	isFull   = "the account has no room: too many messages wait for their turn"
+	isPaused = "sending was paused while it waited"
+	isSpent  = "the provider's limit is reached: no request is sent to the account until it ends"
 )
 
-// enter lets a user's request through when it is its turn, but not after the given time, and not if all is held by then. Who was let
-// through says with what receipt it leaves.
-func (a *Account) enter(user string, until time.Time, held func() bool) (leave func(sms.Receipt), refusal *sms.Refusal, why string) {
-	if a.resting() { // nothing to wait for
-		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, rests
+// enter waits until the account admits a request, at most until the given time. It refuses the
+// request while sending is paused. The caller must call leave with the result of the request.
+func (a *Account) enter(m *sms.Message, until time.Time, held func() bool) (leave func(sms.Result), refusal *sms.Refusal, why string) {
+	if r := a.quotas.refusal(m.From); r != nil { // do not wait in the queue in vain
+		return nil, r, isSpent
+	}
+	if a.breakerOpen() {
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, isOpen
 	}
 	if latest := time.Now().Add(longestWait); latest.Before(until) {
 		until = latest
 	}
-	if !a.turnstile.Enter(user, until) {
-		return nil, &sms.Refusal{Cause: sms.Busy, ByProvider: true}, full
+	if !a.queue.Enter(m.User, until) {
+		return nil, &sms.Refusal{Cause: sms.Busy, ByProvider: true}, isFull
 	}
 	if held != nil && held() {
-		a.turnstile.Leave()
-		return nil, &sms.Refusal{Cause: sms.Held, RetryAfter: time.Minute}, paused
+		a.queue.Leave()
+		return nil, &sms.Refusal{Cause: sms.Held, RetryAfter: time.Minute}, isPaused
+	}
+	settle, refusal := a.quotas.enter(m.From)
+	if refusal != nil {
+		a.queue.Leave()
+		return nil, refusal, isSpent
 	}
 	done, err := a.breaker.Allow()
 	if err != nil {
-		a.turnstile.Leave()
-		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, rests
+		settle(sms.Result{})
+		a.queue.Leave()
+		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, isOpen
 	}
-	return func(r sms.Receipt) {
-		a.turnstile.Leave()
-		c := r.Cause()
-		if c != sms.NoCause {
-			a.note(c)
+	return func(r sms.Result) {
+		settle(r)
+		a.queue.Leave()
+		if r.Cause() != sms.NoCause {
+			a.noteFailure(r)
 		}
-		if c == sms.Unavailable || c == sms.Unknown {
-			done(errFailure)
-			return
-		}
-		done(nil)
+		done(a.breaker.verdict(m, r))
 	}, nil, ""
 }
 
-func (a *Account) note(c sms.Cause) {
+func (a *Account) noteFailure(r sms.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last, a.failed = c, time.Now()
+	a.last, a.failed = sms.Result{Refusal: r.Refusal, Code: r.Code, Detail: r.Detail}, time.Now()
 }
 
-// Closed is the breaker's state of an account that does not rest.
+// Closed is the state of a circuit breaker that lets all requests through.
 const Closed = "closed"
 
-// Status is what can be told of an account.
+// Status describes an account to operators.
 type Status struct {
-	// Breaker is Closed, open while the account rests, or half-open while one message tries.
+	// Breaker is the state of the circuit breaker: Closed, open, or half-open while one message is
+	// let through as a test.
 	Breaker string `json:"breaker"`
-	// Running and Waiting are the requests on their way and before their turn.
+	// Running is the number of requests in flight, Waiting the number of those that wait for room.
 	Running int `json:"running"`
 	Waiting int `json:"waiting"`
-	// LastFailure is the cause of the last one, LastFailed when that was.
+	// LastFailure is the cause of the last failure, LastFailed its time.
 	LastFailure string     `json:"last_failure,omitempty"`
 	LastFailed  *time.Time `json:"last_failed,omitempty"`
+	// LastCode and LastDetail are the provider's code and words for the last failure, as in the
+	// log.
+	LastCode   string `json:"last_provider_code,omitempty"`
+	LastDetail string `json:"last_detail,omitempty"`
+	// Quotas are the provider's limits that were reached.
+	Quotas []Quota `json:"quotas,omitempty"`
 }
 
-// Status says how the account is.
+// Resume forgets the provider's limits that were reached, so that the next message is sent.
+func (a *Account) Resume() {
+	a.quotas.clear()
+	a.tokens.forgetFailure()
+}
+
+// Status returns the state of the account.
 func (a *Account) Status() Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := Status{Breaker: a.breaker.State().String()}
-	s.Running, s.Waiting = a.turnstile.Load()
+	s := Status{Breaker: a.breaker.State().String(), Quotas: a.quotas.list()}
+	s.Running, s.Waiting = a.queue.Load()
 	if !a.failed.IsZero() {
 		failed := a.failed
-		s.LastFailure, s.LastFailed = a.last.String(), &failed
+		s.LastFailure, s.LastFailed = a.last.Cause().String(), &failed
+		s.LastCode, s.LastDetail = a.last.Code, a.last.Detail
 	}
 	return s
 }

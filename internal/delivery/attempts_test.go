@@ -18,7 +18,8 @@ import (
 
 // fake is a provider without a network: it answers as its script says, then with an id, and counts.
 type fake struct {
-	script []string // status and perhaps seconds of Retry-After, "dial" or "hang"
+	script []string      // status and perhaps seconds of Retry-After, "dial" or "hang"
+	slow   time.Duration // before it answers
 	count  int
 	took   int
 	at     []time.Duration
@@ -37,6 +38,7 @@ func (f *fake) RoundTrip(r *http.Request) (*http.Response, error) {
 		says = f.script[f.count]
 	}
 	f.count++
+	time.Sleep(f.slow)
 	header := http.Header{}
 	switch says {
 	case "dial":
@@ -64,7 +66,8 @@ func fakeDeliverer(t *testing.T, head string, providers ...*fake) *Deliverer {
 		NotSent: func(err error) bool { return errors.Is(err, errDial) },
 	}
 	for i, p := range providers {
-		def, err := adapters.Parse("x", "x", 1, "text max 160 characters\nsend {\nPOST /\n"+head+"form {\nto {sms.to}\ntext {sms.body}\n}\n}\nreply json\naccepted status 200\nid id")
+		def, err := adapters.Parse("x", "x", 1, "text max 160 characters\nsend {\nPOST /\n"+head+"form {\nto {sms.to}\ntext {sms.body}\n}\n}\nreply json\naccepted status 200\nid id\n"+
+			"cause quota when status 470\ncause quota when status 471 for sender\ncause quota when status 472 for recipient")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +80,7 @@ func fakeDeliverer(t *testing.T, head string, providers ...*fake) *Deliverer {
 	return d
 }
 
-// What was certainly not taken is tried again while there is time, and nothing else.
+// A message that was certainly not accepted is retried while there is time; no other message is.
 func TestRetries(t *testing.T) {
 	for name, c := range map[string]struct {
 		scripts [][]string
@@ -91,9 +94,9 @@ func TestRetries(t *testing.T) {
 		"busy, and says for how long": {[][]string{{"429 7"}}, []int{2}, sms.NoCause, 7 * time.Second},
 		"busy for too long":           {[][]string{{"429 60"}}, []int{1}, sms.Busy, 0},
 		"refused":                     {[][]string{{"400"}}, []int{1}, sms.Rejected, 0},
-		"unknown":                     {[][]string{{"500"}}, []int{1}, sms.Unknown, 0},
-		"hangs":                       {[][]string{{"hang"}}, []int{1}, sms.Unknown, 10 * time.Second},
-		"unknown after busy":          {[][]string{{"429", "500"}}, []int{2}, sms.Unknown, 500 * time.Millisecond},
+		"unknown":                     {[][]string{{"500"}}, []int{1}, sms.Unconfirmed, 0},
+		"hangs":                       {[][]string{{"hang"}}, []int{1}, sms.Unconfirmed, 10 * time.Second},
+		"unknown after busy":          {[][]string{{"429", "500"}}, []int{2}, sms.Unconfirmed, 500 * time.Millisecond},
 		"refused after busy":          {[][]string{{"429", "400"}}, []int{2}, sms.Rejected, 500 * time.Millisecond},
 		"the next first":              {[][]string{{"429"}, {"200"}}, []int{1, 1}, sms.NoCause, 0},
 		"both busy":                   {[][]string{{"429"}, {"429"}}, []int{2, 1}, sms.NoCause, 500 * time.Millisecond},
@@ -137,7 +140,8 @@ func TestEachInItsTime(t *testing.T) {
 	})
 }
 
-// When some parts are out, the others are not given up before it is certain that this provider will not take them.
+// When some parts are out, the others are not given up before it is certain that this provider will
+// not take them.
 func TestPartsPersist(t *testing.T) {
 	for name, c := range map[string]struct {
 		script    []string
@@ -150,17 +154,17 @@ func TestPartsPersist(t *testing.T) {
 		"all at once":    {nil, 0, 3, sms.NoCause, false, 0},
 		"one in a while": {[]string{"200", "429 1", "200", "429 2", "200"}, 0, 3, sms.NoCause, false, 3 * time.Second},
 		"not there":      {[]string{"200", "dial", "dial"}, 0, 3, sms.NoCause, false, 1500 * time.Millisecond},
-		"busy for long":  {[]string{"200", "429 60"}, 0, 1, sms.Unknown, true, 0},
-		"always busy":    {[]string{"200", "429", "429", "429", "429"}, 0, 1, sms.Unknown, true, 3500 * time.Millisecond},
-		"refused":        {[]string{"200", "200", "400"}, 0, 2, sms.Unknown, true, 0},
-		"unknown":        {[]string{"200", "500"}, 0, 1, sms.Unknown, false, 0},
-		"paused":         {nil, 2, 2, sms.Unknown, true, 0},
+		"busy for long":  {[]string{"200", "429 60"}, 0, 1, sms.Unconfirmed, true, 0},
+		"always busy":    {[]string{"200", "429", "429", "429", "429"}, 0, 1, sms.Unconfirmed, true, 3500 * time.Millisecond},
+		"refused":        {[]string{"200", "200", "400"}, 0, 2, sms.Unconfirmed, true, 0},
+		"unknown":        {[]string{"200", "500"}, 0, 1, sms.Unconfirmed, false, 0},
+		"paused":         {nil, 2, 2, sms.Unconfirmed, true, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, began := &fake{script: c.script}, time.Now()
 				d := fakeDeliverer(t, "", p)
-				d.Held = func() bool { return c.heldAfter > 0 && p.count == c.heldAfter }
+				d.Paused = func() bool { return c.heldAfter > 0 && p.count == c.heldAfter }
 				m := message()
 				m.Body = sms.Hide(strings.Repeat("word ", 80))
 				r := d.Deliver(context.Background(), m, new(Untracked))
@@ -181,12 +185,12 @@ func TestPauseIsNoSuccess(t *testing.T) {
 		p := &fake{script: []string{"500", "500", "500", "500", "500"}}
 		d := fakeDeliverer(t, "", p)
 		changes := 0
-		d.Routes[0].Account.Changed = func(bool) { changes++ }
-		for range failures {
-			d.Deliver(context.Background(), message(), new(Untracked))
+		d.Routes[0].Account.BreakerChanged = func(bool) { changes++ }
+		for i := range failures {
+			d.Deliver(context.Background(), messageTo(i), new(Untracked))
 		}
-		time.Sleep(rest + time.Second)
-		d.Held = func() bool { return true }
+		time.Sleep(openFor + time.Second)
+		d.Paused = func() bool { return true }
 		r := d.Deliver(context.Background(), message(), new(Untracked))
 		if r.Cause() != sms.Held || p.count != failures || changes != 1 || d.Routes[0].Account.Status().Breaker == Closed {
 			t.Errorf("%s, %d requests, %d changes, the breaker is %s", r.Cause(), p.count, changes, d.Routes[0].Account.Status().Breaker)
@@ -194,7 +198,8 @@ func TestPauseIsNoSuccess(t *testing.T) {
 	})
 }
 
-// What a provider says to come back after is waited for to the end, and those who failed together do not come back together.
+// The Retry-After of a provider is waited for to its end, and messages that failed together are not
+// retried together.
 func TestPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := make(map[time.Duration]bool)
@@ -214,7 +219,8 @@ func TestPauses(t *testing.T) {
 	})
 }
 
-// Where the provider tells messages apart by our id, an unknown one is sent once more; whatever but a yes says nothing new.
+// Where the provider tells messages apart by our id, an unknown one is sent once more; whatever but
+// a yes says nothing new.
 func TestIdempotent(t *testing.T) {
 	for _, c := range []struct {
 		script  []string
@@ -238,15 +244,16 @@ func TestIdempotent(t *testing.T) {
 	}
 }
 
-// An account that gives no answers rests: messages are told so at once, or go to the next, and one tries after a while.
+// An account that gives no answers rests: messages are told so at once, or go to the next, and one
+// tries after a while.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, second := &fake{script: []string{"500", "500", "500", "500", "500", "500"}}, &fake{}
 		d := fakeDeliverer(t, "", p)
 		var rests []bool
-		d.Routes[0].Account.Changed = func(resting bool) { rests = append(rests, resting) }
-		for range failures {
-			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unknown {
+		d.Routes[0].Account.BreakerChanged = func(resting bool) { rests = append(rests, resting) }
+		for i := range failures {
+			if r := d.Deliver(context.Background(), messageTo(i), new(Untracked)); r.Cause() != sms.Unconfirmed {
 				t.Errorf("before: %s", r.Cause())
 			}
 		}
@@ -264,14 +271,14 @@ func TestBreaker(t *testing.T) {
 			t.Errorf("the next adapter: %s", r.Cause())
 		}
 		d.Routes = d.Routes[:1]
-		time.Sleep(rest + time.Second)
-		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unknown || p.count != failures+1 {
+		time.Sleep(openFor + time.Second)
+		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unconfirmed || p.count != failures+1 {
 			t.Errorf("the one that tries: %s, %d requests", r.Cause(), p.count)
 		}
 		if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Cause() != sms.Unavailable {
 			t.Errorf("after a failed try: %s", r.Cause())
 		}
-		time.Sleep(rest + time.Second)
+		time.Sleep(openFor + time.Second)
 		for range 2 {
 			if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted {
 				t.Errorf("well again: %s", r.Cause())
@@ -308,12 +315,18 @@ type shelf struct {
 func (s *shelf) Sent() (adapter string, split sms.Split, accepted int) {
 	return s.adapter, s.split, len(s.ids)
 }
-func (s *shelf) ID() string { return s.ids[0] }
+func (s *shelf) Attempt()              {}
+func (s *shelf) ProviderID() string    { return s.ids[0] }
+func (s *shelf) PrivateID() sms.Hidden { return sms.Hidden{} }
+func (s *shelf) PrivatePart(adapter string, id sms.Hidden, split sms.Split) {
+	s.Part(adapter, id.Reveal(), split)
+}
 func (s *shelf) Part(adapter, id string, split sms.Split) {
 	s.adapter, s.split, s.ids = adapter, split, append(s.ids, id)
 }
 
-// After a failure in the middle a repeat sends what is missing, and nothing else, by the same adapter.
+// After a failure in the middle a repeat sends what is missing, and nothing else, by the same
+// adapter.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := &fake{script: []string{"200", "402", "200", "500"}}, &fake{}
@@ -345,7 +358,7 @@ func TestResume(t *testing.T) {
 		}
 		late := *m
 		late.Received = time.Now().Add(-d.Timeout)
-		if r := d.Deliver(context.Background(), &late, &shelf{"provider0", now, []string{"1"}}); r.Cause() != sms.Unknown || !r.Resumable || first.count != before {
+		if r := d.Deliver(context.Background(), &late, &shelf{"provider0", now, []string{"1"}}); r.Cause() != sms.Unconfirmed || !r.Resumable || first.count != before {
 			t.Errorf("too late for the rest: %s", r.Refusal)
 		}
 		log.adapter = "gone"

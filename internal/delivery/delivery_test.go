@@ -148,32 +148,32 @@ func TestAttempt(t *testing.T) {
 		"refused by 401":   {say(401, `no`), sms.Refused, sms.Misconfigured},
 		"redirect":         {say(307, ``), sms.Refused, sms.Misconfigured},
 		"busy":             {say(429, ``), sms.Refused, sms.Busy},
-		"500":              {say(500, `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
-		"503":              {say(503, ``), sms.OutcomeUnknown, sms.Unknown},
-		"html":             {say(200, `<html>ok</html>`), sms.OutcomeUnknown, sms.Unknown},
-		"empty":            {say(200, ``), sms.OutcomeUnknown, sms.Unknown},
-		"another 2xx":      {say(204, ``), sms.OutcomeUnknown, sms.Unknown},
-		"hang":             {hang, sms.OutcomeUnknown, sms.Unknown},
-		"reset":            {cut(""), sms.OutcomeUnknown, sms.Unknown},
-		"garbage":          {cut("no HTTP at all\r\n\r\n"), sms.OutcomeUnknown, sms.Unknown},
-		"cut":              {cut(head + "Content-Length: 40\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
-		"cut chunk":        {cut(head + "Transfer-Encoding: chunked\r\n\r\na\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
-		"no gzip":          {cut(head + "Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unknown},
+		"500":              {say(500, `{"id":"7"}`), sms.OutcomeUnknown, sms.Unconfirmed},
+		"503":              {say(503, ``), sms.OutcomeUnknown, sms.Unconfirmed},
+		"html":             {say(200, `<html>ok</html>`), sms.OutcomeUnknown, sms.Unconfirmed},
+		"empty":            {say(200, ``), sms.OutcomeUnknown, sms.Unconfirmed},
+		"another 2xx":      {say(204, ``), sms.OutcomeUnknown, sms.Unconfirmed},
+		"hang":             {hang, sms.OutcomeUnknown, sms.Unconfirmed},
+		"reset":            {cut(""), sms.OutcomeUnknown, sms.Unconfirmed},
+		"garbage":          {cut("no HTTP at all\r\n\r\n"), sms.OutcomeUnknown, sms.Unconfirmed},
+		"cut":              {cut(head + "Content-Length: 40\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unconfirmed},
+		"cut chunk":        {cut(head + "Transfer-Encoding: chunked\r\n\r\na\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unconfirmed},
+		"no gzip":          {cut(head + "Content-Encoding: gzip\r\nContent-Length: 10\r\n\r\n" + `{"id":"7"}`), sms.OutcomeUnknown, sms.Unconfirmed},
 		"gzip":             {zipped("gzip"), sms.Accepted, sms.NoCause},
 		"GZIP":             {zipped("GZIP"), sms.Accepted, sms.NoCause},
 		"x-gzip":           {zipped("x-gzip"), sms.Accepted, sms.NoCause},
-		"too long":         {say(200, `{"id":"7","x":"`+strings.Repeat("x", adapters.MaxReply)+`"}`), sms.OutcomeUnknown, sms.Unknown},
+		"too long":         {say(200, `{"id":"7","x":"`+strings.Repeat("x", adapters.MaxReply)+`"}`), sms.OutcomeUnknown, sms.Unconfirmed},
 		"cut refusal":      {cut("HTTP/1.1 402 No\r\nContent-Length: 40\r\n\r\n{"), sms.Refused, sms.NoCredit},
-		"switch protocols": {cut("HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), sms.OutcomeUnknown, sms.Unknown},
+		"switch protocols": {cut("HTTP/1.1 101 Up\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"), sms.OutcomeUnknown, sms.Unconfirmed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := serve(t, c.answer)
-			m := message()
-			r := deliverer(t, p.URL).Deliver(t.Context(), m, new(Untracked))
+			log := new(Untracked)
+			r := deliverer(t, p.URL).Deliver(t.Context(), message(), log)
 			if r.Outcome != c.outcome || r.Cause() != c.cause {
 				t.Errorf("got %s %s (%s), want %s %s", r.Outcome, r.Cause(), r.Detail, c.outcome, c.cause)
 			}
-			if n := p.count.Load(); n != 1 || r.Attempts != 1 || !m.Begun {
+			if n := p.count.Load(); n != 1 || r.Attempts != 1 || !log.Attempted() {
 				t.Errorf("%d requests, %d attempts, want 1 and 1", n, r.Attempts)
 			}
 			if (r.Refusal == nil) != (c.outcome == sms.Accepted) || strings.Contains(r.Detail, "no HTTP") {
@@ -199,12 +199,12 @@ func TestChain(t *testing.T) {
 		"busy":                       {say(429, ``), ok, sms.Accepted, sms.NoCause, [2]int32{1, 1}},
 		"invalid recipient":          {say(400, `{"code":"1"}`), ok, sms.Refused, sms.InvalidRecipient, [2]int32{1, 0}},
 		"rejected":                   {say(400, ``), ok, sms.Refused, sms.Rejected, [2]int32{1, 0}},
-		"unknown ends it":            {hang, ok, sms.OutcomeUnknown, sms.Unknown, [2]int32{1, 0}},
-		"500 ends it":                {say(500, ``), ok, sms.OutcomeUnknown, sms.Unknown, [2]int32{1, 0}},
-		"cut ends it":                {cut(""), ok, sms.OutcomeUnknown, sms.Unknown, [2]int32{1, 0}},
+		"unknown ends it":            {hang, ok, sms.OutcomeUnknown, sms.Unconfirmed, [2]int32{1, 0}},
+		"500 ends it":                {say(500, ``), ok, sms.OutcomeUnknown, sms.Unconfirmed, [2]int32{1, 0}},
+		"cut ends it":                {cut(""), ok, sms.OutcomeUnknown, sms.Unconfirmed, [2]int32{1, 0}},
 		"the weightier is told":      {say(402, ``), say(401, ``), sms.Refused, sms.NoCredit, [2]int32{1, 1}},
 		"the weightier is told last": {say(429, ``), say(402, ``), sms.Refused, sms.NoCredit, [2]int32{1, 1}},
-		"unknown last":               {say(402, ``), hang, sms.OutcomeUnknown, sms.Unknown, [2]int32{1, 1}},
+		"unknown last":               {say(402, ``), hang, sms.OutcomeUnknown, sms.Unconfirmed, [2]int32{1, 1}},
 		"nobody anywhere":            {nil, nil, sms.Refused, sms.Unavailable, [2]int32{0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,8 +220,8 @@ func TestChain(t *testing.T) {
 			if r.Outcome != c.outcome || r.Cause() != c.cause {
 				t.Errorf("got %s %s, want %s %s", r.Outcome, r.Cause(), c.outcome, c.cause)
 			}
-			if both := c.first == nil || c.counts[1] > 0; both != (len(r.Passed) == 1) || both && (r.Passed[0].Adapter == r.Adapter || r.Passed[0].Refusal == nil) {
-				t.Errorf("passed over %+v", r.Passed)
+			if both := c.first == nil || c.counts[1] > 0; both != (len(r.OtherRefusals) == 1) || both && (r.OtherRefusals[0].Adapter == r.Adapter || r.OtherRefusals[0].Refusal == nil) {
+				t.Errorf("passed over %+v", r.OtherRefusals)
 			}
 			if got := [2]int32{providers[0].count.Load(), providers[1].count.Load()}; got != c.counts {
 				t.Errorf("requests %v, want %v", got, c.counts)
@@ -308,8 +308,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// net/http sends a GET again when a kept connection dies, and a POST with an Idempotency-Key. Ours are sent once, or once more by
-// us where the provider tells them apart.
+// net/http sends a GET again when a kept connection dies, and a POST with an Idempotency-Key. Ours
+// are sent once, or once more by us where the provider tells them apart.
 func TestNoHiddenResend(t *testing.T) {
 	for send, want := range map[string]struct {
 		second sms.Outcome
@@ -379,7 +379,7 @@ func TestSandbox(t *testing.T) {
 	for to, want := range map[string]sms.Cause{
 		"+15551231234": sms.NoCause, "+15551230402": sms.NoCredit, "+4915112340406": sms.InvalidRecipient,
 		"+15551230410": sms.OptedOut, "+447911120413": sms.TooLong, "+15551230429": sms.Busy, "+15551230503": sms.Busy,
-		"+15551230504": sms.Unknown, "123": sms.NoCause,
+		"+15551230504": sms.Unconfirmed, "123": sms.NoCause,
 	} {
 		m := message()
 		m.To = sms.Number{Value: to, Kind: sms.Phone}

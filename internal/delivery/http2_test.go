@@ -84,8 +84,8 @@ func (l *leaver) serve(end <-chan struct{}) {
 	}
 }
 
-// net/http repeats a request that an HTTP/2 server disowns. A message has left by then, and whether nobody took it is
-// the server's word alone, so it is not sent again.
+// net/http repeats a request that an HTTP/2 server disowns. A message has left by then, and whether
+// nobody took it is the server's word alone, so it is not sent again.
 func TestNoRepeatAfterHTTP2Error(t *testing.T) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -125,7 +125,8 @@ func TestNoRepeatAfterHTTP2Error(t *testing.T) {
 	}
 }
 
-// A message that was written is not known to be unsent because the connection on which net/http would repeat it fails.
+// A message that was written is not known to be unsent because the connection on which net/http
+// would repeat it fails.
 func TestNoRepeatElsewhereAfterHTTP2Error(t *testing.T) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()

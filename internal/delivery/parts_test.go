@@ -58,7 +58,8 @@ func narrowRoute(t *testing.T, url string) Route {
 	return Route{Adapter: a, Transport: transport, Account: NewAccount()}
 }
 
-// A long text goes out in parts, each once and in order; the app is told the first one's id, or truly how far it came.
+// A long text goes out in parts, each once and in order; the app is told the first one's id, or
+// truly how far it came.
 func TestParts(t *testing.T) {
 	says := func(status int, body string) func() (int, string) {
 		return func() (int, string) { return status, body }
@@ -113,10 +114,11 @@ func TestParts(t *testing.T) {
 			if strings.Join(sent, "|") != strings.Join(c.sent, "|") || len(refs) != len(sent) {
 				t.Errorf("sent %q with %d ids, want %q", sent, len(refs), c.sent)
 			}
-			// The ids of the parts are the same when it is tried again, which is what providers tell repeats by.
-			parts, err := d.Routes[0].Adapter.Parts(m, 10)
+			// The ids of the parts are the same when it is tried again, which is what providers
+			// tell repeats by.
+			plan, refusal := d.Routes[0].Adapter.Plan(m, 10)
 			for i, form := range s.got {
-				if err != nil || form.Get("ref") != parts[i].ID {
+				if refusal != nil || form.Get("ref") != plan.Part(i).ID {
 					t.Errorf("part %d has another id the second time", i)
 				}
 			}
@@ -150,7 +152,8 @@ func TestNoAttemptTooLate(t *testing.T) {
 	}
 }
 
-// The budget begins when the app sent the message: one that waited too long for its turn is not begun.
+// The budget begins when the app sent the message: one that waited too long for its turn is not
+// begun.
 func TestTooLateToBegin(t *testing.T) {
 	p := serve(t, say(200, `{"id":"7"}`))
 	d := deliverer(t, p.URL)

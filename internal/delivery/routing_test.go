@@ -15,12 +15,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/routing"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery/routing"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// recorder is a transport that remembers which hosts were asked. Its answers are statuses, 0 for a connection that did not
-// come about.
+// recorder is a transport that remembers which hosts were asked. Its answers are statuses, 0 for a
+// connection that did not come about.
 type recorder struct {
 	asked  []string
 	answer map[string]int
@@ -85,18 +85,19 @@ func TestBars(t *testing.T) {
 		d, asked := recorded(t, 3)
 		asked.answer = c.answer
 		for i, cause := range c.bars {
-			d.Routes[i].Bars = bar(cause)
+			d.Routes[i].Exclude = bar(cause)
 		}
 		m := message()
-		r := d.Deliver(t.Context(), m, new(Untracked))
+		log := new(Untracked)
+		r := d.Deliver(t.Context(), m, log)
 		cause := ""
 		if r.Outcome != sms.Accepted {
 			cause = r.Refusal.Error()
 		}
-		if got := strings.Join(asked.asked, " "); got != c.asked || cause != c.cause || len(r.Passed) != c.passed {
-			t.Errorf("%s: asked %q, %q, passed over %d; want %q, %q, %d", name, got, cause, len(r.Passed), c.asked, c.cause, c.passed)
+		if got := strings.Join(asked.asked, " "); got != c.asked || cause != c.cause || len(r.OtherRefusals) != c.passed {
+			t.Errorf("%s: asked %q, %q, passed over %d; want %q, %q, %d", name, got, cause, len(r.OtherRefusals), c.asked, c.cause, c.passed)
 		}
-		if none := c.asked == ""; none != (r.Detail == "no adapter's conditions hold for this message") || none == m.Begun || none && (r.Adapter != "" || r.Outcome != sms.Refused) {
+		if none := c.asked == ""; none != (r.Detail == "no adapter's conditions hold for this message") || none == log.Attempted() || none && (r.Adapter != "" || r.Outcome != sms.Refused) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -113,7 +114,8 @@ func places(d *Deliverer, place, messages int) (counts []int) {
 	return counts
 }
 
-// fits reports whether counts are what chances lead to expect, by a chi-square test that errs once in 10,000.
+// fits reports whether counts are what chances lead to expect, by a chi-square test that errs once
+// in 10,000.
 func fits(t *testing.T, what string, counts []int, chances ...float64) {
 	t.Helper()
 	total, sum, degrees := 0, 0.0, -1
@@ -136,7 +138,8 @@ func fits(t *testing.T, what string, counts []int, chances ...float64) {
 	}
 }
 
-// Neighbours with a weight are the first as often as it says; the others follow, drawn in the same way.
+// Neighbours with a weight are the first as often as it says; the others follow, drawn in the same
+// way.
 func TestWeights(t *testing.T) {
 	const messages = 10_000
 	d, _ := recorded(t, 5)
@@ -155,7 +158,7 @@ func TestWeights(t *testing.T) {
 	}
 	fits(t, "three", places(d, 0, messages), 0.5, 0.3, 0.2)
 	fits(t, "the second of three", places(d, 1, messages), 0.3*0.5/0.7+0.2*0.5/0.8, 0.5*0.3/0.5+0.2*0.3/0.8, 0.5*0.2/0.5+0.3*0.2/0.7)
-	d.Routes[1].Bars = bar(sms.Misconfigured)
+	d.Routes[1].Exclude = bar(sms.Misconfigured)
 	fits(t, "those left", places(d, 0, messages), 5.0/7, 0, 2.0/7)
 
 	// One message always has the same order, and failover follows it.
@@ -173,7 +176,7 @@ func TestWeights(t *testing.T) {
 		first := strings.Join(asked.asked, " ")
 		asked.asked = nil
 		d.Deliver(t.Context(), m, new(Untracked))
-		if second := strings.Join(asked.asked, " "); first != second || len(r.Passed) != 3 {
+		if second := strings.Join(asked.asked, " "); first != second || len(r.OtherRefusals) != 3 {
 			t.Errorf("asked %s, and then %s", first, second)
 		}
 		orders[first] = true
@@ -210,8 +213,9 @@ var lines = []struct {
 	{"unicode", func(m *sms.Message) bool { return m.Body.Reveal() == "Привет" }},
 }
 
-// No provider ever gets a message for which its conditions do not hold, or from a number of another. Those that may get it
-// are asked as if only they stood there, and without conditions and weights that is the chain as it is written.
+// No provider ever gets a message for which its conditions do not hold, or from a number of
+// another. Those that may get it are asked as if only they stood there, and without conditions and
+// weights that is the chain as it is written.
 func TestRoutingProperties(t *testing.T) {
 	phone := func(s string) sms.Number { return sms.Number{Value: s, Kind: sms.Phone} }
 	seen := map[string]int{}
@@ -220,7 +224,7 @@ func TestRoutingProperties(t *testing.T) {
 		d, asked := recorded(t, n)
 		plain := rapid.IntRange(0, 3).Draw(t, "plain") == 0
 		means := make([][]func(*sms.Message) bool, n)
-		ways := make([]routing.Way, n)
+		ways := make([]routing.Criteria, n)
 		listed := map[sms.Number]bool{}
 		for i := range d.Routes {
 			asked.answer[strconv.Itoa(i)] = rapid.SampledFrom([]int{200, 402, 429, 500, 400, 0}).Draw(t, "answer")
@@ -246,8 +250,8 @@ func TestRoutingProperties(t *testing.T) {
 			}
 			d.Routes[i].Weight = rapid.IntRange(0, 3).Draw(t, "weight")
 		}
-		for i, bars := range routing.Barriers(ways) {
-			d.Routes[i].Bars = bars
+		for i, bars := range routing.Filters(ways) {
+			d.Routes[i].Exclude = bars
 		}
 		m := message()
 		m.ID = rapid.StringMatching(`[0-9a-f]{8}`).Draw(t, "id")

@@ -8,11 +8,12 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Sandbox answers requests of the adapter sandbox: it sends nothing and accepts every message but those whose
-// recipient has one of the magic endings.
+// Sandbox is the transport of the adapter `sandbox`. It sends nothing. It accepts every message,
+// unless the recipient's number has one of the endings below.
 type Sandbox struct{}
 
-// endings are the magic endings: a status and an error code, or the status 0 for a provider that hangs.
+// endings are the last 4 digits of recipients that get an error: a status and an error code. Status
+// 0 stands for a provider that never replies.
 var endings = map[string]struct {
 	status int
 	code   string

@@ -9,30 +9,31 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// How long a failure to get a token is remembered, so that a wrong secret does not hammer the provider.
+// A failure to get a token is remembered for one of these times. So a wrong secret does not cause a
+// request for each message.
 const (
 	pauseAfterRefusal = 30 * time.Second
 	pauseAfterFailure = 3 * time.Second
 )
 
-// Tokens keeps the token of one provider account until shortly before it expires. However many messages need it, it is
-// fetched once at a time. It is safe for concurrent use.
+// Tokens caches the token of one account until shortly before it expires. Concurrent messages share
+// one fetch. It is safe for concurrent use.
 type Tokens struct {
-	slot    chan struct{} // held by whoever reads or writes what follows
+	slot    chan struct{} // full while a goroutine uses the fields below
 	secret  sms.Hidden
-	renew   time.Time // when the token is fetched anew
-	expires time.Time // until when it serves if there is no new one
-	failure sms.Receipt
-	retry   time.Time // until when nothing is fetched after a failure
+	renew   time.Time // a new token is fetched from this time on
+	expires time.Time // until then the token is used if no new one can be fetched
+	failure sms.Result
+	retry   time.Time // after a failure, no token is fetched before this time
 }
 
 // NewTokens makes an empty store.
 func NewTokens() *Tokens { return &Tokens{slot: make(chan struct{}, 1)} }
 
-// errWaiting says that the time was up before it was a message's turn.
+// errWaiting means that the deadline passed while another message fetched the token.
 var errWaiting = errors.New("no token in time")
 
-// hold waits for the slot.
+// hold waits until the slot is free, and occupies it.
 func (t *Tokens) hold(ctx context.Context) error {
 	select {
 	case t.slot <- struct{}{}:
@@ -42,10 +43,11 @@ func (t *Tokens) hold(ctx context.Context) error {
 	}
 }
 
-// get returns the token, and whether it was fetched for this call. Without a token the receipt is a refusal.
-func (t *Tokens) get(ctx context.Context, fetch func(context.Context) (adapters.Token, sms.Receipt)) (secret sms.Hidden, fresh bool, failure sms.Receipt) {
+// get returns the token. fresh reports whether it was fetched for this call. Without a token,
+// failure is a refusal.
+func (t *Tokens) get(ctx context.Context, fetch func(context.Context) (adapters.Token, sms.Result)) (secret sms.Hidden, fresh bool, failure sms.Result) {
 	if err := t.hold(ctx); err != nil {
-		return sms.Hidden{}, false, sms.Receipt{
+		return sms.Hidden{}, false, sms.Result{
 			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Detail: err.Error(),
 		}
 	}
@@ -54,38 +56,54 @@ func (t *Tokens) get(ctx context.Context, fetch func(context.Context) (adapters.
 	kept, pausing := !t.secret.Empty() && now.Before(t.expires), now.Before(t.retry)
 	switch {
 	case kept && (pausing || now.Before(t.renew)):
-		return t.secret, false, sms.Receipt{}
+		return t.secret, false, sms.Result{}
 	case pausing:
 		return sms.Hidden{}, false, t.failure
 	}
 	token, r := fetch(ctx)
 	if token.Secret.Empty() {
-		if end, ok := ctx.Deadline(); !ok || time.Now().Before(end) { // or else it was this message that was late
+		if end, ok := ctx.Deadline(); !ok || time.Now().Before(end) { // not this message's own deadline
 			t.remember(r)
 		}
 		if kept {
-			return t.secret, false, sms.Receipt{}
+			return t.secret, false, sms.Result{}
 		}
 		return sms.Hidden{}, false, r
 	}
 	t.secret, t.expires, t.retry = token.Secret, now.Add(token.Lifetime), time.Time{}
 	t.renew = t.expires.Add(-min(time.Minute, token.Lifetime/4))
-	return t.secret, true, sms.Receipt{}
+	return t.secret, true, sms.Result{}
 }
 
-// remember makes the next messages fail at once for a while. It is called with the slot held.
-func (t *Tokens) remember(failure sms.Receipt) {
+// remember stores a failure, so that messages fail at once until the pause ends. The caller must
+// hold the slot.
+func (t *Tokens) remember(failure sms.Result) {
 	pause := pauseAfterFailure
-	if failure.Cause() == sms.Misconfigured {
+	switch failure.Cause() {
+	case sms.Misconfigured:
 		pause = pauseAfterRefusal
+	case sms.Quota: // the account's quotas remember the time
+	default:
+		pause = max(pause, min(failure.RetryAfter, pauseAfterRefusal))
 	}
-	t.failure, t.retry = failure, time.Now().Add(max(pause, min(failure.RetryAfter, pauseAfterRefusal)))
+	t.failure, t.retry = failure, time.Now().Add(pause)
 	t.failure.Attempts = 0
 }
 
-// drop forgets a token that the provider did not take. If it was a new one, the next would fare no better, so that is
-// remembered as a failure.
-func (t *Tokens) drop(ctx context.Context, secret sms.Hidden, fresh bool, r sms.Receipt) {
+// forgetFailure lets the next message fetch a token. It does nothing while a fetch is in progress,
+// since no failure is stored then.
+func (t *Tokens) forgetFailure() {
+	select {
+	case t.slot <- struct{}{}:
+		t.retry = time.Time{}
+		<-t.slot
+	default:
+	}
+}
+
+// drop forgets a token that the provider rejected. If the rejected token was new, the next one
+// would be rejected too, so drop remembers a failure.
+func (t *Tokens) drop(ctx context.Context, secret sms.Hidden, fresh bool, r sms.Result) {
 	if t.hold(ctx) != nil {
 		return
 	}

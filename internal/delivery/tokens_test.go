@@ -106,8 +106,8 @@ func TestTokenIsShared(t *testing.T) {
 	})
 }
 
-// A token that the provider takes no longer is fetched anew, and the message sent once more; a new one that it does not
-// take either is the end.
+// A token that the provider takes no longer is fetched anew, and the message sent once more; a new
+// one that it does not take either is the end.
 func TestTokenIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{lifetime: 3600}
@@ -173,7 +173,8 @@ func TestTokenServesToTheEnd(t *testing.T) {
 	})
 }
 
-// A message that had little time left does not make the others fail, and is not begun with too little of it.
+// A message that had little time left does not make the others fail, and is not begun with too
+// little of it.
 func TestTokenLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bank{lifetime: 3600, slow: 4 * time.Second}
@@ -227,7 +228,7 @@ func TestNoToken(t *testing.T) {
 				if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || second.taken != 1 {
 					t.Errorf("the next adapter: %s %s", r.Outcome, r.Cause())
 				}
-				time.Sleep(max(c.pause, rest+time.Second)) // an account that cannot be reached rests for longer
+				time.Sleep(max(c.pause, openFor+time.Second)) // an account that cannot be reached rests for longer
 				b.deny, b.lifetime = nil, 3600
 				if r := d.Deliver(context.Background(), message(), new(Untracked)); r.Outcome != sms.Accepted || b.taken != 1 {
 					t.Errorf("after the pause: %s %s", r.Outcome, r.Cause())

@@ -120,9 +120,9 @@ func TestTryAndRecord(t *testing.T) {
 		t.Errorf("%v: %s", err, recorded)
 	}
 	var x struct {
-		Receipt struct{ Outcome, ID string }
+		Result struct{ Outcome, ID string }
 	}
-	if err := json.Unmarshal(recorded, &x); err != nil || x.Receipt.Outcome != "accepted" || x.Receipt.ID != "SM1" {
+	if err := json.Unmarshal(recorded, &x); err != nil || x.Result.Outcome != "accepted" || x.Result.ID != "SM1" {
 		t.Errorf("%v: %+v", err, x)
 	}
 	if _, err := in(t, dir, env, "acrobits-sms", "record", "main", "--envfile", secrets, "--live", "--to", "2125550123", "--out", file); err == nil || len(p.take()) != 0 {
@@ -132,7 +132,7 @@ func TestTryAndRecord(t *testing.T) {
 		"has twilio as main: name one of them": {"try", "twilio", "--to", "2125550123"},
 		"the message is empty":                 {"try", "main", "--to", "2125550123", "--body", ""},
 		"emergency":                            {"try", "main", "--to", "911"},
-		"is not a country":                     {"try", "main", "--to", "2125550123", "--region", "usa"},
+		"unknown country":                      {"try", "main", "--to", "2125550123", "--region", "usa"},
 		"name one adapter":                     {"try", "--to", "2125550123"},
 		"--max-parts is at least 1":            {"try", "main", "--to", "2125550123", "--max-parts", "0"},
 		"did you mean adapters":                {"adpters"},

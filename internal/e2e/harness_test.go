@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,7 @@ type server struct {
 	done chan struct{}
 }
 
-// output keeps what a process prints.
+// output collects what a process prints.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -74,13 +75,13 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// environment is nearly empty: what Caddy needs, and what the test adds.
+// environment contains only the variables that Caddy needs and those that the test adds.
 func environment(t testing.TB, more ...string) []string {
 	dir := t.TempDir()
 	return append([]string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}, more...)
 }
 
-// start runs Caddy with a configuration file and waits until it answers on the address.
+// start runs Caddy with a configuration file and waits until it replies at the address.
 func start(t testing.TB, file, address string, env ...string) *server {
 	t.Helper()
 	return startBinary(t, binary(t), file, address, env...)
@@ -88,9 +89,14 @@ func start(t testing.TB, file, address string, env ...string) *server {
 
 func startBinary(t testing.TB, binary, file, address string, env ...string) *server {
 	t.Helper()
-	s := &server{t: t, out: new(output), done: make(chan struct{})}
-	s.cmd = exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
-	s.cmd.Dir, s.cmd.Env = filepath.Dir(file), environment(t, env...)
+	cmd := exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
+	cmd.Dir, cmd.Env = filepath.Dir(file), environment(t, env...)
+	return startCommand(t, cmd, address)
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd, address string) *server {
+	t.Helper()
+	s := &server{t: t, cmd: cmd, out: new(output), done: make(chan struct{})}
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -117,7 +123,7 @@ func startBinary(t testing.TB, binary, file, address string, env ...string) *ser
 	return s
 }
 
-// stop ends Caddy as a service manager does and waits for it.
+// stop ends Caddy with the signal of a service manager and waits for its end.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -160,7 +166,7 @@ func write(t testing.TB, name, text string) string {
 	return path
 }
 
-// freeAddress is a loopback address where nobody listens.
+// freeAddress is a loopback address on which no process listens.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -171,7 +177,7 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// provider is a mock provider that keeps what it received.
+// provider is a mock provider that records the requests.
 type provider struct {
 	*httptest.Server
 	mu       sync.Mutex
@@ -212,13 +218,22 @@ func newProvider(t testing.TB) *provider {
 // plain starts the provider without TLS.
 func (p *provider) plain() *provider { p.Start(); return p }
 
+// say sets the reply of the provider. Its sid is the id of the first message; later messages get
+// other ids.
 func (p *provider) say(status int, body string) {
+	var messages atomic.Int32
 	p.do(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
+		text := body
+		if n := messages.Add(1); n > 1 {
+			text = sid.ReplaceAllString(body, fmt.Sprintf("${1}-%d", n))
+		}
+		_, _ = io.WriteString(w, text)
 	})
 }
+
+var sid = regexp.MustCompile(`("sid":"[^"]*)`)
 
 func (p *provider) do(answer http.HandlerFunc) {
 	p.mu.Lock()
@@ -265,7 +280,8 @@ func dial(t testing.TB, address string) net.Conn {
 	return conn
 }
 
-// certificate makes a certificate for the loopback interface, as PEM files, and the pool that trusts it.
+// certificate writes a certificate for the loopback interface as PEM files. It returns the pool
+// that trusts it.
 func certificate(t testing.TB) (certFile, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -307,7 +323,7 @@ func client(t testing.TB, pool *x509.CertPool, http2 bool) *http.Client {
 	}}
 }
 
-// taps numbers the messages.
+// taps is the number of the last message.
 var taps atomic.Int64
 
 // send sends a message by POST, with an id of its own, and returns status and body.
@@ -316,7 +332,7 @@ func send(t testing.TB, c *http.Client, url, to, body string) (int, string) {
 	return tap(t, c, url, to, body, fmt.Sprint(taps.Add(1)))
 }
 
-// tap sends the message with an id of the app.
+// tap sends the message with the given app id.
 func tap(t testing.TB, c *http.Client, url, to, body, id string) (int, string) {
 	t.Helper()
 	resp, err := c.Post(url, "application/json", strings.NewReader(fmt.Sprintf(

@@ -13,14 +13,14 @@ import (
 	"strconv"
 	"testing"
 
-	journalsqlite "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
+	journalsqlite "github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/sqlite"
 )
 
 // writers is how many there are at once in a process that is killed.
 const writers = 32
 
-// TestJournalWriters is the process that is killed: each writer changes an entry again and again, and tells each change when it
-// is kept. Every third is lazy; those outlive the process too.
+// TestJournalWriters is the process that is killed: each writer changes an entry again and again,
+// and tells each change when it is kept. Every third is lazy; those outlive the process too.
 func TestJournalWriters(t *testing.T) {
 	path, first := os.Getenv("JOURNAL"), os.Getenv("FIRST")
 	if path == "" {
@@ -48,8 +48,8 @@ func TestJournalWriters(t *testing.T) {
 	select {}
 }
 
-// However often a process is killed while it writes, the file is whole, and all that was said to be kept is in it. The
-// environment's KILLS is how often.
+// A process is killed again and again while it writes. The file stays intact, and contains every
+// change that was reported as stored. The environment's KILLS is the number of kills.
 func TestJournalKilled(t *testing.T) {
 	kills, err := strconv.Atoi(cmp.Or(os.Getenv("KILLS"), "10"))
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 
 	databasepostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/postgres"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
-	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/postgres"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/postgres"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/storetest"
 )
 
 // set is a change that makes an entry the nth of its key.
@@ -71,21 +71,22 @@ func TestJournalInPostgreSQL(t *testing.T) {
 	ready(t, address)
 	db := open(t, "postgres", address)
 	count := 0
-	journaltest.Run(t, func(t *testing.T) journaltest.Place {
+	storetest.Run(t, func(t *testing.T) storetest.Place {
 		count++
 		schema := fmt.Sprintf("s%d", count)
 		if _, err := db.Exec("CREATE SCHEMA " + schema); err != nil {
 			t.Fatal(err)
 		}
 		at := address + "&search_path=" + schema
-		return journaltest.Place{
+		return storetest.Place{
 			Open: func() (journal.Store, error) { return journalpostgres.Open(at) },
 			DB:   func() *sql.DB { return open(t, "postgres", at) },
 		}
 	})
 }
 
-// A server that was started anew is found again without an error; while it is gone, nothing is written down, and that is said.
+// After a restart of the server, the journal works again without an error. While the server is
+// down, nothing is stored, and the error says so.
 func TestJournalServerGoes(t *testing.T) {
 	server, address := postgres(t)
 	s := openPostgres(t, address)
@@ -118,7 +119,7 @@ func TestJournalServerGoes(t *testing.T) {
 	if failed := fill(3); failed != 32 {
 		t.Errorf("%d of 32 failed without a server", failed)
 	}
-	if _, err := s.Tend("a"); err == nil {
+	if _, err := s.Maintain("a"); err == nil {
 		t.Error("a lease without a server")
 	}
 	server.start()
@@ -128,7 +129,7 @@ func TestJournalServerGoes(t *testing.T) {
 	}
 }
 
-// Who waits for a message that somebody has locked gives up in time, and does not change it later.
+// A store that waits for a locked entry gives up in time, and does not change the entry later.
 func TestJournalGivesUp(t *testing.T) {
 	_, address := postgres(t)
 	s := openPostgres(t, address)
@@ -144,7 +145,7 @@ func TestJournalGivesUp(t *testing.T) {
 	}
 	began := time.Now()
 	err = s.Update(journalKey(1), false, set(2))
-	if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "did not answer in time") || took > journal.Patience+time.Second {
+	if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "did not answer in time") || took > journal.StoreTimeout+time.Second {
 		t.Errorf("after %v: %v", took, err)
 	}
 	if err := s.Update(journalKey(2), false, set(2)); err != nil {
@@ -159,8 +160,8 @@ func TestJournalGivesUp(t *testing.T) {
 	}
 }
 
-// A machine that vanishes in the middle of a transaction does not keep the others from their work for long, and a server that
-// need not wait for its disk waits for what is said to be kept.
+// A machine that vanishes in the middle of a transaction does not keep the others from their work
+// for long, and a server that need not wait for its disk waits for what is said to be kept.
 func TestJournalMachineVanishes(t *testing.T) {
 	_, address := postgres(t)
 	s := openPostgres(t, address)
@@ -181,7 +182,7 @@ func TestJournalMachineVanishes(t *testing.T) {
 	if _, err := tx.Exec("LOCK TABLE acrobits_sms_leases, acrobits_sms_entries IN EXCLUSIVE MODE"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Tend("a"); err != nil {
+	if _, err := s.Maintain("a"); err != nil {
 		t.Error(err)
 	}
 	if err := s.Update(journalKey(1), false, set(1)); err != nil {
@@ -192,7 +193,7 @@ func TestJournalMachineVanishes(t *testing.T) {
 	}
 }
 
-// What is wrong is said with what to do, and without the address.
+// Errors say what an operator can do, and do not contain the address.
 func TestJournalErrors(t *testing.T) {
 	server, address := postgres(t)
 	ready(t, address)
@@ -267,7 +268,7 @@ func TestJournalClock(t *testing.T) {
 	execute(t, "postgres", address, "CREATE SCHEMA late;\nCREATE FUNCTION late.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS "+
 		"'SELECT pg_catalog.clock_timestamp() + interval ''1 hour'''")
 	s := openPostgres(t, address+"&search_path=late,pg_catalog")
-	if _, err := s.Tend("a"); err != nil {
+	if _, err := s.Maintain("a"); err != nil {
 		t.Fatal(err)
 	}
 	var now time.Time

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
-	journalsqlite "github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/sqlite"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	journalsqlite "github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/sqlite"
 )
 
 const (
@@ -41,14 +41,14 @@ func TestJournalSenders(t *testing.T) {
 			for n := range each {
 				m := &sms.Message{ID: string(rune('a'+i)) + string(rune('a'+n)), User: "johndow", To: sms.Number{Value: "+15551231234", Kind: sms.Phone}}
 				m.Body = sms.Hide(m.ID)
-				turn, _, err := j.Begin(t.Context(), time.Now().Add(time.Minute), m, journal.Terms{Window: time.Minute})
-				if err != nil || !turn.Mine() {
+				claim, _, err := j.Begin(t.Context(), time.Now().Add(time.Minute), m, journal.Options{Window: time.Minute})
+				if err != nil || !claim.Won() {
 					t.Error("not begun", err)
 					return
 				}
-				turn.Part("twilio", "SM"+m.ID, sms.Split{Parts: 1})
-				turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM" + m.ID, Parts: 1})
-				turn.Reached()
+				claim.Part("twilio", "SM"+m.ID, sms.Split{Parts: 1})
+				claim.End(sms.Result{Outcome: sms.Accepted, Adapter: "twilio", ID: "SM" + m.ID, Parts: 1})
+				claim.ReplyAcknowledged()
 			}
 		})
 	}

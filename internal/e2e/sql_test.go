@@ -7,25 +7,19 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/database"
 )
 
-// The tables as the systems make them, with all columns of PostgreSQL, those apart that are deprecated, and two users.
+// The tables as the systems make them, with all columns of PostgreSQL, those apart that are
+// deprecated, and two users.
 // https://github.com/fusionpbx/fusionpbx (app/extensions/app_config.php, core/domains/app_config.php)
 const fusionPBX = `
 CREATE TABLE v_domains (
@@ -82,206 +76,65 @@ INSERT INTO ps_auths (id, auth_type, username) VALUES ('off', 'md5', 'off');
 `
 }
 
+// https://github.com/FreePBX/core (module.xml)
+const freePBX = `
+CREATE TABLE sip (id VARCHAR(20) NOT NULL DEFAULT '-1', keyword VARCHAR(30) NOT NULL DEFAULT '', data VARCHAR(255) NOT NULL, flags INT NOT NULL DEFAULT 0, PRIMARY KEY (id, keyword));
+CREATE TABLE users (extension VARCHAR(20) NOT NULL DEFAULT '', password VARCHAR(20), name VARCHAR(50), voicemail VARCHAR(50), outboundcid VARCHAR(50), PRIMARY KEY (extension));
+INSERT INTO sip (id, keyword, data) VALUES ('alice', 'secret', 'a-password-of-alice'), ('alice', 'dial', 'PJSIP/alice'), ('off', 'secret', '');
+INSERT INTO users (extension, outboundcid) VALUES ('alice', '"Alice" <15550001111>'), ('off', '');
+`
+
 const freeSWITCH = `
 CREATE TABLE directory (username TEXT, domain TEXT, password TEXT, effective_caller_id_number TEXT);
 INSERT INTO directory VALUES ('alice', 'example.com', 'a-password-of-alice', '+15550001111');
 INSERT INTO directory VALUES ('off', 'example.com', NULL, NULL);
 `
 
-// dbServer is a database server of the machine, with its data in a folder of its own.
-type dbServer struct {
-	t       *testing.T
-	command func() *exec.Cmd
-	running *exec.Cmd
-	address string // of the loopback interface
-}
-
-func (s *dbServer) start() {
-	s.t.Helper()
-	s.running = s.command()
-	out := new(output)
-	s.running.Stdout, s.running.Stderr = out, out
-	if err := s.running.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	if !eventually(func() bool {
-		conn, err := net.DialTimeout("tcp", s.address, time.Second)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}) {
-		s.t.Fatalf("no answer from the database server: %s", out)
-	}
-}
-
-func (s *dbServer) stop() {
-	if s.running != nil {
-		_ = s.running.Process.Signal(syscall.SIGINT) // without waiting for connections
-		if s.running.Args[0] != "postgres" {
-			_ = s.running.Process.Signal(syscall.SIGTERM)
-		}
-		_ = s.running.Wait()
-		s.running = nil
-	}
-}
-
-// installed finds a program of a database server.
-func installed(t *testing.T, name string, folders ...string) string {
+// sqlExamples returns the queries of the pages about databases by their headings, and the grants of
+// these pages.
+func sqlExamples(t *testing.T) (queries map[string]string, grants string) {
 	t.Helper()
-	if path, err := exec.LookPath(name); err == nil && len(folders) == 0 {
-		return path
-	}
-	for _, folder := range folders {
-		found, _ := filepath.Glob(filepath.Join(folder, name))
-		if len(found) > 0 {
-			return found[len(found)-1]
+	queries = make(map[string]string)
+	for _, name := range []string{"users", "fusionpbx", "freepbx-asterisk", "kamailio"} {
+		page, err := os.ReadFile("../../docs/" + name + ".md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("(?s)\n### ([^\n]+)\n.*?```caddyfile\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+			queries[m[1]] = m[2]
+		}
+		for _, m := range regexp.MustCompile("(?s)\n```sql\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+			grants += m[1]
 		}
 	}
-	t.Skipf("%s is not installed; on Debian: apt-get install postgresql mariadb-server", name)
-	return ""
+	if len(queries) != 7 || strings.Count(grants, "CREATE ") != 5 {
+		t.Fatalf("the pages have %d queries, and these grants:\n%s", len(queries), grants)
+	}
+	return queries, strings.ReplaceAll(grants, "'PASSWORD'", "'canary-database'")
 }
 
-// as runs a program as a user of the machine where we are root, which database servers refuse to be.
-func as(t *testing.T, name, dir string, program string, args ...string) *exec.Cmd {
+// grant executes those of the grants that have all of the words, and makes a user once.
+func grant(t *testing.T, kind, address, grants string, words ...string) {
 	t.Helper()
-	cmd := exec.Command(program, args...)
-	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LC_ALL=C"}
-	if os.Getuid() != 0 {
-		return cmd
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		t.Skip(err)
-	}
-	uid, _ := strconv.Atoi(u.Uid)
-	gid, _ := strconv.Atoi(u.Gid)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-	if err := os.Chown(dir, uid, gid); err != nil {
-		t.Fatal(err)
-	}
-	return cmd
-}
-
-// shortDir is a folder for a server: the name of its socket has to be short, and others have to reach it.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
-// lend copies a file into a folder of a server's, where nobody else can read it.
-func lend(t *testing.T, name, dir, file string) string {
-	t.Helper()
-	in, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	copied := filepath.Join(dir, filepath.Base(file))
-	cmd := as(t, name, dir, "sh", "-c", `umask 077; cat >"$0"`, copied)
-	cmd.Stdin = in
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return copied
-}
-
-func postgres(t *testing.T, options ...string) (*dbServer, string) {
-	dir := shortDir(t)
-	initdb := installed(t, "initdb", "/usr/lib/postgresql/*/bin")
-	_, port, _ := net.SplitHostPort(freeAddress(t))
-	password := filepath.Join(dir, "password")
-	if err := os.WriteFile(password, []byte("canary-database"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := as(t, "postgres", dir, initdb, "--pgdata", filepath.Join(dir, "data"), "--username", "sms", "--auth", "scram-sha-256", "--pwfile", password, "--no-sync", "--encoding", "UTF8").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	s := &dbServer{t: t, address: "127.0.0.1:" + port, command: func() *exec.Cmd {
-		cmd := as(t, "postgres", dir, filepath.Join(filepath.Dir(initdb), "postgres"), "-D", filepath.Join(dir, "data"), "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
-		cmd.Args = append(cmd.Args, options...)
-		cmd.Args[0] = "postgres"
-		return cmd
-	}}
-	s.start()
-	t.Cleanup(s.stop)
-	address := "postgres://sms:canary-database@127.0.0.1:" + port + "/postgres?sslmode=disable"
-	if db := open(t, "postgres", address); !eventually(func() bool { return db.Ping() == nil }) {
-		t.Fatal("PostgreSQL does not start")
-	}
-	return s, address
-}
-
-func mariadb(t *testing.T, options ...string) (*dbServer, string) {
-	dir := shortDir(t)
-	install, daemon := installed(t, "mariadb-install-db"), installed(t, "mariadbd", "/usr/sbin", "/usr/libexec")
-	_, port, _ := net.SplitHostPort(freeAddress(t))
-	data := filepath.Join(dir, "data")
-	if out, err := as(t, "mysql", dir, install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	s := &dbServer{t: t, address: "127.0.0.1:" + port, command: func() *exec.Cmd {
-		cmd := as(t, "mysql", dir, daemon, "--no-defaults", "--datadir="+data, "--port="+port, "--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"))
-		cmd.Args = append(cmd.Args, options...)
-		return cmd
-	}}
-	s.start()
-	t.Cleanup(s.stop)
-	root := "root@unix(" + filepath.Join(dir, "s") + ")/"
-	if db := open(t, "mysql", root); !eventually(func() bool { return db.Ping() == nil }) {
-		t.Fatal("MariaDB does not start")
-	}
-	execute(t, "mysql", root, "CREATE DATABASE sms;\nCREATE USER 'sms'@'127.0.0.1' IDENTIFIED BY 'canary-database';\nGRANT ALL ON sms.* TO 'sms'@'127.0.0.1';")
-	return s, "sms:canary-database@tcp(127.0.0.1:" + port + ")/sms?multiStatements=true&interpolateParams=true"
-}
-
-// open opens a database as the product does.
-func open(t *testing.T, kind, address string) *sql.DB {
-	t.Helper()
-	i := slices.IndexFunc(database.Kinds, func(k database.Kind) bool { return k.Name == kind })
-	db, err := database.Kinds[i].Open(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
-func execute(t *testing.T, kind, address, statements string) {
-	t.Helper()
-	db := open(t, kind, address)
-	defer db.Close()
-	for statement := range strings.SplitSeq(statements, ";\n") {
-		if strings.TrimSpace(statement) == "" {
+	made := ""
+	for statement := range strings.Lines(regexp.MustCompile(`\b(asterisk|kamailio)\.`).ReplaceAllString(grants, "sms.")) {
+		if create := strings.HasPrefix(statement, "CREATE "); create && statement == made || strings.Contains(statement, "@") != (kind == "mysql") {
+			continue
+		} else if create {
+			made = statement
+		} else if !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(statement, " "+w+" ") }) {
 			continue
 		}
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
+		execute(t, kind, address, strings.TrimSuffix(statement, "\n"))
 	}
 }
 
-// examples are the blocks of the page about databases, by their headings.
-func sqlExamples(t *testing.T) map[string]string {
-	t.Helper()
-	page, err := os.ReadFile("../../caddymodule/users.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := make(map[string]string)
-	for _, m := range regexp.MustCompile("(?s)\n### ([^\n]+)\n.*?```caddyfile\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
-		all[m[1]] = m[2]
-	}
-	return all
-}
+// reader is the address of a database for the user that the pages create.
+func reader(address string) string { return strings.Replace(address, "sms:", "sms_reader:", 1) }
 
-// Every example of the page finds the users of the system that it is for, in a real server, and nobody else; an attacker's
-// names reach nothing; a server that is gone admits nobody, and all is well when it is back.
+// Every example of the page finds the users of the system that it is for, in a real server, and
+// nobody else; an attacker's names reach nothing; a server that is gone admits nobody, and all is
+// well when it is back.
 func TestUsersOfDatabases(t *testing.T) {
 	postgresServer, postgresAddress := postgres(t)
 	mariadbServer, mariadbAddress := mariadb(t)
@@ -298,9 +151,13 @@ func TestUsersOfDatabases(t *testing.T) {
 	execute(t, "postgres", postgresAddress, fusionPBX+latin1)
 	latin1Address := strings.Replace(postgresAddress, "/postgres?", "/latin1?", 1)
 	execute(t, "postgres", latin1Address, kamailio("SERIAL"))
-	execute(t, "mysql", mariadbAddress, kamailio("INT(10) UNSIGNED AUTO_INCREMENT")+asterisk())
+	execute(t, "mysql", mariadbAddress, kamailio("INT(10) UNSIGNED AUTO_INCREMENT")+asterisk()+freePBX)
+	queries, grants := sqlExamples(t)
+	grant(t, "postgres", postgresAddress, grants, "v_domains", "v_extensions")
+	grant(t, "postgres", latin1Address, strings.ReplaceAll(grants, "CREATE ROLE", "ALTER ROLE"), "subscriber")
+	grant(t, "mysql", mariadbAddress, grants, "sms.sip", "sms.users", "sms.ps_auths", "sms.subscriber")
 	p := newProvider(t).plain()
-	for name, example := range sqlExamples(t) {
+	for name, example := range queries {
 		t.Run(name, func(t *testing.T) {
 			kind, address, server := "postgres", postgresAddress, postgresServer
 			switch {
@@ -327,7 +184,7 @@ func TestUsersOfDatabases(t *testing.T) {
 	}
 }
 `, site("http", at), strings.Replace(strings.ReplaceAll(example, "\n", "\n\t\t"), "query `", "cache 1s\n\t\t\ttimeout 2s\n\t\t\tquery `", 1), p.URL))
-			env := []string{"USERS_DATABASE=" + address, "TOKEN=x"}
+			env := []string{"USERS_DATABASE=" + reader(address), "TOKEN=x"}
 			s := start(t, config, at, env...)
 			send := func(name, password string) int { // each time another text, or else it may be a repeat
 				t.Helper()
@@ -342,7 +199,7 @@ func TestUsersOfDatabases(t *testing.T) {
 				return resp.StatusCode
 			}
 			domain := "@example.com"
-			if name == "Asterisk" {
+			if name == "Asterisk" || name == "FreePBX query" || name == "One domain" {
 				domain = ""
 			}
 			want := func(status int, name, password string) {
@@ -373,7 +230,7 @@ func TestUsersOfDatabases(t *testing.T) {
 				return
 			}
 			// A row that has changed counts when its time is over.
-			table := map[string]string{"FusionPBX": "v_extensions", "Asterisk": "ps_auths"}[name]
+			table := map[string]string{"Several domains": "v_extensions", "One domain": "v_extensions", "Asterisk": "ps_auths", "FreePBX query": "sip"}[name]
 			if table == "" {
 				table = "subscriber"
 			}
@@ -408,8 +265,8 @@ func TestUsersOfDatabases(t *testing.T) {
 	}
 }
 
-// A database is asked over TLS if the address says so, and not at all if somebody else may be answering: then nobody is
-// admitted, and the log says why.
+// A database is asked over TLS if the address says so. If the server's identity cannot be verified,
+// it is not asked: then nobody is admitted, and the log gives the reason.
 func TestTLSToDatabases(t *testing.T) {
 	ca, key, _ := certificate(t)
 	another, _, _ := certificate(t)

@@ -62,7 +62,9 @@ func TestProvisionOnce(t *testing.T) {
 		}
 		given, base := map[string]string{}, ""
 		for _, o := range d.Options {
-			given[o.Name] = value
+			if given[o.Name] = value; len(o.Values) > 0 {
+				given[o.Name] = o.Values[0]
+			}
 		}
 		if !d.HasBaseURL() {
 			base = "http://127.0.0.1:9000"

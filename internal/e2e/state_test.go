@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// What was counted outlives a reload, a rotated secret and a configuration that is refused; so do the users of a file, and who is
-// locked out; the admin endpoint stops and resumes everything.
+// Counts, the users of a file and lockouts outlive a reload, a rotated secret and a configuration that is refused. The admin endpoint
+// pauses and resumes everything.
 func TestStateOutlivesReload(t *testing.T) {
 	p := newProvider(t).plain()
 	p.say(201, `{"sid":"SM1"}`)
@@ -101,7 +101,7 @@ func TestStateOutlivesReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !eventually(func() bool {
-		return as("ann") == 429 && strings.Contains(s.out.String(), "the file of users cannot be read")
+		return as("ann") == 429 && strings.Contains(s.out.String(), "cannot read the users file")
 	}) {
 		t.Error("a file that cannot be read is taken, or it is not said")
 	}

@@ -159,7 +159,7 @@ func TestTimeOfRefusals(t *testing.T) {
 		return url.Values{"username": {user}, "password": {password}}
 	}
 	var wg sync.WaitGroup
-	for i := range 24 { // from now on, even the right password is refused where he was never seen
+	for i := range 24 { // from now on, even the right password is refused in a network that the user never logged in from
 		wg.Go(func() { ask("/", as("locked", "wrong"), "", 1<<20+i) })
 	}
 	wg.Wait()

@@ -7,13 +7,13 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// archive keeps entries that have ended, packed one after the other in a ring of bytes: what is new takes the place of what is
-// oldest. There is nothing in it that the garbage collector has to look through.
+// archive stores ended entries as packed records in a ring of bytes. New records overwrite the
+// oldest ones. The ring contains no pointers, so the garbage collector does not scan it.
 type archive struct {
-	at     map[Key]int64 // where the record of a key begins
+	at     map[Key]int64 // position of the current record of each key
 	ring   []byte
-	begin  int64 // of the oldest record, counted from the first byte ever written
-	end    int64 // of the newest
+	begin  int64 // position of the oldest record, counted from the first byte ever written
+	end    int64 // position after the newest record
 	record []byte
 	born   time.Time
 }
@@ -31,7 +31,8 @@ func (a *archive) get(key Key, e *Entry) (ok bool) {
 	return ok
 }
 
-// put keeps the entry of a key in the place of the one before. One that is larger than the ring is not kept.
+// put stores the entry of a key, instead of the earlier one. An entry larger than the ring is not
+// stored.
 func (a *archive) put(key Key, e *Entry) {
 	a.pack(key, e)
 	size := len(a.record)
@@ -43,7 +44,7 @@ func (a *archive) put(key Key, e *Entry) {
 		a.remove(key)
 		return
 	}
-	if left := len(a.ring) - a.place(a.end); left < size { // the rest of this round stays empty
+	if left := len(a.ring) - a.place(a.end); left < size { // the end of the ring is too short for the record
 		a.makeRoom(left)
 		if left >= lengthSize {
 			binary.LittleEndian.PutUint32(a.ring[a.place(a.end):], 0)
@@ -59,14 +60,15 @@ func (a *archive) put(key Key, e *Entry) {
 // remove forgets the entry of a key.
 func (a *archive) remove(key Key) { delete(a.at, key) }
 
-// makeRoom drops the oldest entries until there is room for so many bytes.
+// makeRoom drops the oldest entries until the ring has size free bytes.
 func (a *archive) makeRoom(size int) {
 	for int(a.end-a.begin)+size > len(a.ring) {
 		a.drop()
 	}
 }
 
-// forget drops the oldest entries while there are too many, or they were begun before a time.
+// forget drops the oldest entries while there are more than most, or the oldest was begun before
+// the given time.
 func (a *archive) forget(most int, before time.Time) {
 	for a.begin < a.end {
 		r := a.recordAt(a.begin)
@@ -77,7 +79,7 @@ func (a *archive) forget(most int, before time.Time) {
 	}
 }
 
-// drop drops the oldest record, or the rest of a round that is empty.
+// drop drops the oldest record. If the oldest bytes are the unused end of the ring, it drops these.
 func (a *archive) drop() {
 	r := a.recordAt(a.begin)
 	if r == nil {
@@ -90,16 +92,16 @@ func (a *archive) drop() {
 	a.begin += int64(len(r))
 }
 
-// place is where in the ring a byte stands.
+// place is the index in the ring of a byte position.
 func (a *archive) place(at int64) int { return int(at % int64(len(a.ring))) }
 
-// isAt reports whether the record of a key is there, and no other has taken its place.
+// isAt reports whether the current record of the key begins at this position.
 func (a *archive) isAt(key Key, at int64) bool {
 	is, ok := a.at[key]
 	return ok && is == at
 }
 
-// recordAt is the record that begins there, nil if the rest of the round is empty.
+// recordAt returns the record that begins at this position, or nil at the unused end of the ring.
 func (a *archive) recordAt(at int64) packed {
 	rest := a.ring[a.place(at):]
 	if len(rest) < lengthSize {
@@ -112,7 +114,8 @@ func (a *archive) recordAt(at int64) packed {
 	return rest[:size]
 }
 
-// packed is a record: its length in 4 bytes, the key, and the entry, which begins with the time when it was begun.
+// packed is a record: its length in 4 bytes, the key, and the packed entry. The entry's first field
+// is the time Begun.
 type packed []byte
 
 const lengthSize = 4
@@ -123,7 +126,8 @@ func (p packed) entry() []byte { return p[lengthSize+len(Key{}):] }
 
 func (p packed) begun() int64 { return int64(binary.LittleEndian.Uint64(p.entry())) }
 
-// since is how times are packed, so that they are those of a clock that nobody sets.
+// since packs a time as the nanoseconds since the archive was made, so that changes of the system
+// clock do not matter.
 func (a *archive) since(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -138,20 +142,27 @@ func (a *archive) moment(since int64) (t time.Time) {
 	return t
 }
 
-// pack makes the record of an entry, without its owner: it has none. Its size does not depend on times.
+// Offsets of the fields that are changed in place, from the beginning of the packed entry.
+const (
+	untilAt = 8
+	stateAt = 24
+	flagsAt = 25
+	idAt    = 26
+)
+
+// pack writes the record of an entry to a.record. It omits Owner, since an ended entry has none.
+// The size does not depend on the times, State and Flags, so that these can be changed in place.
 func (a *archive) pack(key Key, e *Entry) {
-	named := int64(0)
-	if e.Named {
-		named = 1
-	}
 	b := append(a.record[:0], 0, 0, 0, 0)
 	b = append(b, key[:]...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Begun)))
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.since(e.Until)))
-	for _, n := range [...]int64{int64(e.Window), int64(e.State), int64(e.Cause), named, int64(e.Split.Parts), e.Split.Cuts, int64(len(e.IDs))} {
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.Text))
+	b = appendString(append(b, byte(e.State), byte(e.Flags())), e.ID)
+	for _, n := range [...]int64{int64(e.Window), int64(e.Cause), int64(e.Segments), int64(e.Split.Parts), e.Split.Cuts, int64(len(e.IDs))} {
 		b = binary.AppendVarint(b, n)
 	}
-	for _, s := range [...]string{e.ID, e.Reference, e.Adapter} {
+	for _, s := range [...]string{e.Reference, e.User, e.Adapter, e.Code, e.Detail} {
 		b = appendString(b, s)
 	}
 	for _, id := range e.IDs {
@@ -161,6 +172,25 @@ func (a *archive) pack(key Key, e *Entry) {
 	a.record = b
 }
 
+// acknowledge is Entry.acknowledge for the entry with a key and an id, if it exists. It does not
+// unpack the entry.
+func (a *archive) acknowledge(key Key, id string) {
+	at, ok := a.at[key]
+	if !ok {
+		return
+	}
+	b := a.recordAt(at).entry()
+	if n, size := binary.Varint(b[idAt:]); string(b[idAt+size:][:n]) != id {
+		return
+	}
+	e := Entry{State: State(b[stateAt]), Until: a.moment(int64(binary.LittleEndian.Uint64(b[untilAt:])))}
+	e.SetFlags(int(b[flagsAt]))
+	if e.acknowledge() {
+		binary.LittleEndian.PutUint64(b[untilAt:], uint64(a.since(e.Until)))
+		b[flagsAt] = byte(e.Flags())
+	}
+}
+
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendVarint(b, int64(len(s))), s...)
 }
@@ -168,9 +198,13 @@ func appendString(b []byte, s string) []byte {
 // unpack reads the entry of a record.
 func (a *archive) unpack(p packed, e *Entry) {
 	b := p.entry()
-	*e = Entry{Begun: a.moment(p.begun()), Until: a.moment(int64(binary.LittleEndian.Uint64(b[8:])))}
-	b = b[16:]
-	rest := string(b) // of which all strings are parts
+	*e = Entry{
+		Begun: a.moment(p.begun()), Until: a.moment(int64(binary.LittleEndian.Uint64(b[untilAt:]))), Text: int64(binary.LittleEndian.Uint64(b[16:])),
+		State: State(b[stateAt]),
+	}
+	e.SetFlags(int(b[flagsAt]))
+	b = b[idAt:]
+	rest := string(b) // all strings of the entry share its memory
 	number := func() int64 {
 		n, size := binary.Varint(b[len(b)-len(rest):])
 		rest = rest[size:]
@@ -181,13 +215,13 @@ func (a *archive) unpack(p packed, e *Entry) {
 		s, rest = rest[:n], rest[n:]
 		return s
 	}
-	e.Window = time.Duration(number())
-	e.State, e.Cause, e.Named = State(number()), sms.Cause(number()), number() == 1
+	e.ID = text()
+	e.Window, e.Cause, e.Segments = time.Duration(number()), sms.Cause(number()), int(number())
 	e.Split = sms.Split{Parts: int(number()), Cuts: number()}
 	if ids := number(); ids > 0 {
 		e.IDs = make([]string, ids)
 	}
-	e.ID, e.Reference, e.Adapter = text(), text(), text()
+	e.Reference, e.User, e.Adapter, e.Code, e.Detail = text(), text(), text(), text(), text()
 	for i := range e.IDs {
 		e.IDs[i] = text()
 	}

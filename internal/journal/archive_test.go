@@ -86,7 +86,7 @@ func (l *ledger) check(t *rapid.T) {
 	}
 }
 
-// Whatever is put, removed and forgotten in whatever order: each entry is found as it was put, and it is the oldest that make room.
+// Each entry is found as it was put, after any sequence of puts and removals, and the oldest make room.
 func TestArchive(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		l := &ledger{archive: newArchive(rapid.IntRange(150, 2000).Draw(rt, "ring"))}
@@ -101,8 +101,8 @@ func TestArchive(t *testing.T) {
 			"put": func(rt *rapid.T) {
 				count++
 				e := Entry{
-					ID: text(20), Reference: text(8), Adapter: text(4), Begun: moment(), Window: time.Duration(count) * time.Second,
-					State: State(rapid.IntRange(int(Accepted), int(Unknown)).Draw(rt, "state")), Cause: sms.Unknown, Named: rapid.Bool().Draw(rt, "named"),
+					ID: text(20), Reference: text(8), Adapter: text(4), User: text(4), Code: text(3), Detail: text(9), Segments: count, Begun: moment(), Window: time.Duration(count) * time.Second,
+					State: State(rapid.IntRange(int(Accepted), int(Unknown)).Draw(rt, "state")), Cause: sms.Unconfirmed, Named: rapid.Bool().Draw(rt, "named"),
 				}
 				if rapid.Bool().Draw(rt, "remembered") {
 					e.Until = e.Begun.Add(time.Hour)
@@ -118,12 +118,19 @@ func TestArchive(t *testing.T) {
 					rt.Fatalf("the entry that was put, of %d bytes, is there: %t", len(l.record), ok)
 				}
 			},
-			"tick": func(rt *rapid.T) { // as if the phone had the answer
+			"acknowledge": func(rt *rapid.T) { // in place, as if it were unpacked and put again
 				k := key()
-				if i := l.place(k); i >= 0 {
-					e := l.records[i].entry
-					e.Until = time.Time{}
-					l.write(k, e)
+				i := l.place(k)
+				if i < 0 {
+					l.acknowledge(k, "")
+					return
+				}
+				e := &l.records[i].entry
+				if rapid.Bool().Draw(rt, "same id") {
+					l.acknowledge(k, e.ID)
+					e.acknowledge()
+				} else {
+					l.acknowledge(k, e.ID+"!")
 				}
 			},
 			"remove": func(*rapid.T) {

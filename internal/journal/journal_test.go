@@ -52,92 +52,92 @@ func textMessage(app string) *sms.Message {
 	}
 }
 
-func (j *Journal) begin(m *sms.Message) (*Turn, sms.Receipt, error) {
-	return j.Begin(context.Background(), time.Now().Add(20*time.Second), m, Terms{Window: 30 * time.Second})
+func (j *Journal) begin(m *sms.Message) (*Claim, sms.Result, error) {
+	return j.Begin(context.Background(), time.Now().Add(20*time.Second), m, Options{Window: 30 * time.Second})
 }
 
 var (
-	accepted = sms.Receipt{Outcome: sms.Accepted, Adapter: "a", ID: "sms-1"}
-	noCredit = sms.Receipt{Outcome: sms.Refused, Adapter: "a", Refusal: sms.Refuse(sms.NoCredit)}
+	accepted = sms.Result{Outcome: sms.Accepted, Adapter: "a", ID: "sms-1"}
+	noCredit = sms.Result{Outcome: sms.Refused, Adapter: "a", Refusal: sms.Refuse(sms.NoCredit)}
 )
 
-// What could not be written down is written down when the store is back. Until then nothing is sent for the same message.
+// Changes that the store does not accept are stored when it is back. Until then the same message is not sent again.
 func TestStoreAway(t *testing.T) {
-	for _, how := range []awayness{gone, mute} {
+	for _, how := range []availability{unavailable, mute} {
 		synctest.Test(t, func(t *testing.T) {
 			s, l := newShelf(), new(told)
 			j := l.open(t, s)
 			defer j.Release()
 			s.be(how)
-			if _, _, err := j.begin(textMessage("1")); !errors.Is(err, ErrAway) || !errors.Is(err, errMute) {
+			if _, _, err := j.begin(textMessage("1")); !errors.Is(err, ErrUnavailable) || !errors.Is(err, errMute) {
 				t.Errorf("begun: %v", err)
 			}
-			s.be(here)
-			turn, _, err := j.begin(textMessage("1"))
-			if err != nil || !turn.Mine() {
+			s.be(available)
+			claim, _, err := j.begin(textMessage("1"))
+			if err != nil || !claim.Won() {
 				t.Fatalf("not begun: %v", err)
 			}
 			s.be(how)
-			turn.Part("a", "sms-1", sms.Split{Parts: 1})
-			turn.End(accepted)
+			claim.Part("a", "sms-1", sms.Split{Parts: 1})
+			claim.End(accepted)
 			if len(l.failed) == 0 {
 				t.Error("nobody is told that the end could not be written down")
 			}
-			if repeat, r, err := j.begin(textMessage("1")); err != nil || repeat.Mine() || r.ID != "sms-1" || !r.Repeat {
+			if repeat, r, err := j.begin(textMessage("1")); err != nil || repeat.Won() || r.ID != "sms-1" || !r.Duplicate {
 				t.Errorf("repeated: %v %v", r.Outcome, err)
 			}
-			if _, _, err := j.begin(textMessage("2")); !errors.Is(err, ErrAway) {
+			if _, _, err := j.begin(textMessage("2")); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("another: %v", err)
 			}
-			s.be(here)
+			s.be(available)
 			if how == mute { // a repeat writes it down
-				if turn, r, err := j.begin(textMessage("1")); err != nil || turn.Mine() || r.ID != "sms-1" {
+				if claim, r, err := j.begin(textMessage("1")); err != nil || claim.Won() || r.ID != "sms-1" {
 					t.Errorf("repeated later: %v %v", r.Outcome, err)
 				}
 			} else { // or time
-				time.Sleep(Renewal + time.Second)
+				time.Sleep(RenewInterval + time.Second)
 				synctest.Wait()
-				if n := len(j.flight); n != 0 {
+				if n := len(j.inFlight); n != 0 {
 					t.Errorf("%d are still to be written down", n)
 				}
 			}
-			if e := s.entries[turn.key]; e.State != Accepted || e.IDs[0] != "sms-1" {
+			if e := s.entries[claim.key]; e.State != Accepted || e.IDs[0] != "sms-1" {
 				t.Errorf("written down: %v", e.State)
 			}
 		})
 	}
 }
 
-// If it cannot be written down that the phone has the answer, a second text of the same words is not taken for a repeat: it is
-// refused until that is written down, and sent then.
-func TestReachedWhileStoreIsAway(t *testing.T) {
+// If the store does not accept an acknowledged reply, a second text of the same words is not taken for a duplicate: it is refused
+// until the store does, and sent then.
+func TestAcknowledgedWhileStoreUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newShelf(), new(told)
 		j := l.open(t, s)
 		defer j.Release()
-		turn, _, _ := j.begin(textMessage(""))
-		turn.Part("a", "sms-1", sms.Split{Parts: 1})
-		turn.End(accepted)
-		s.be(gone)
-		turn.Reached()
+		claim, _, _ := j.begin(textMessage(""))
+		claim.Part("a", "sms-1", sms.Split{Parts: 1})
+		claim.End(accepted)
+		s.be(unavailable)
+		claim.ReplyAcknowledged()
 		if len(l.failed) != 1 {
 			t.Errorf("failed: %v", l.failed)
 		}
 		for range 2 {
-			if _, _, err := j.begin(textMessage("")); !errors.Is(err, ErrAway) {
+			if _, _, err := j.begin(textMessage("")); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("a second text: %v", err)
 			}
 		}
-		s.be(here)
+		s.be(available)
 		second, _, err := j.begin(textMessage(""))
-		if err != nil || !second.Mine() {
+		if err != nil || !second.Won() {
 			t.Fatalf("a second text, when the store is back: %v", err)
 		}
 		second.End(accepted)
-		s.be(gone)
-		second.Reached()
-		s.be(here)
-		time.Sleep(2 * Renewal)
+		s.be(unavailable)
+		second.ReplyAcknowledged()
+		s.be(available)
+		time.Sleep(2 * RenewInterval)
 		synctest.Wait()
 		if _, n, _ := j.Size(); n != 0 {
 			t.Errorf("%d are still to be written down", n)
@@ -159,23 +159,23 @@ func (i *interrupted) Update(key Key, lazy bool, change Change) error {
 	return err
 }
 
-// The phone may get its answer just while the end is written down at last.
-func TestReachedMeanwhile(t *testing.T) {
+// A reply may be acknowledged while the late result is stored.
+func TestAcknowledgedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newShelf(), new(told)
 		i := &interrupted{Store: s}
 		j := l.open(t, i)
 		defer j.Release()
-		turn, _, _ := j.begin(textMessage(""))
-		turn.Part("a", "sms-1", sms.Split{Parts: 1})
-		s.be(gone)
-		turn.End(accepted)
-		s.be(here)
-		reached := turn.Reached
-		i.by.Store(&reached)
-		time.Sleep(2 * Renewal)
+		claim, _, _ := j.begin(textMessage(""))
+		claim.Part("a", "sms-1", sms.Split{Parts: 1})
+		s.be(unavailable)
+		claim.End(accepted)
+		s.be(available)
+		acknowledged := claim.ReplyAcknowledged
+		i.by.Store(&acknowledged)
+		time.Sleep(2 * RenewInterval)
 		synctest.Wait()
-		if second, r, err := j.begin(textMessage("")); err != nil || !second.Mine() {
+		if second, r, err := j.begin(textMessage("")); err != nil || !second.Won() {
 			t.Errorf("a second text is taken for a repeat: %v %v", r.Outcome, err)
 		}
 		if _, n, _ := j.Size(); n != 1 {
@@ -194,26 +194,30 @@ func TestPartial(t *testing.T) {
 	if e := s.entries[first.key]; e.State != Pending || len(e.IDs) != 1 {
 		t.Errorf("after a part: %v with %v", e.State, e.IDs)
 	}
-	first.End(sms.Receipt{Refusal: sms.PartlySent(1, 3), Resumable: true})
+	first.End(sms.Result{Refusal: sms.PartlySent(1, 3), Resumable: true})
 	m := textMessage("1")
+	own := *m
 	second, _, err := j.begin(m)
-	if err != nil || !second.Mine() || m.ID != first.entry.ID || m.Reference != first.entry.Reference {
-		t.Fatalf("not resumed: %v, message %s", err, m.ID)
+	if err != nil || !second.Won() || second.ID() != first.ID() || second.Reference() != first.Reference() {
+		t.Fatalf("not resumed: %v, message %s", err, second.ID())
+	}
+	if m.ID != own.ID || m.Reference != own.Reference {
+		t.Error("the journal has written into the message")
 	}
 	if adapter, split, sent := second.Sent(); adapter != "a" || split.Parts != 3 || sent != 1 {
 		t.Errorf("%d of %d sent by %s", sent, split.Parts, adapter)
 	}
 	second.Part("a", "sms-2", sms.Split{Parts: 3})
-	second.End(sms.Receipt{Refusal: sms.PartlySent(2, 3)}) // what became of the third is not known
+	second.End(sms.Result{Refusal: sms.PartlySent(2, 3)}) // what became of the third is not known
 	third, r, err := j.begin(textMessage("1"))
-	if err != nil || third.Mine() || r.Outcome != sms.OutcomeUnknown || r.Refusal.Value("sent") != "2" {
+	if err != nil || third.Won() || r.Outcome != sms.OutcomeUnknown || r.Refusal.Value("sent") != "2" {
 		t.Errorf("%v %v, %v", r.Outcome, r.Refusal, err)
 	}
 }
 
-// Who joins a message gets its end, whatever that is, and its reference.
+// Duplicates that wait for a message get its result, whatever that is, and its reference.
 func TestJoin(t *testing.T) {
-	for _, end := range []sms.Receipt{accepted, noCredit, {Refusal: sms.Refuse(sms.Unknown)}} {
+	for _, end := range []sms.Result{accepted, noCredit, {Refusal: sms.Refuse(sms.Unconfirmed)}} {
 		synctest.Test(t, func(t *testing.T) {
 			s, l := newShelf(), new(told)
 			j := l.open(t, s)
@@ -223,10 +227,9 @@ func TestJoin(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 10 {
 				wg.Go(func() {
-					own := textMessage("1")
-					turn, r, err := j.begin(own)
-					if err != nil || turn.Mine() || r.Outcome != end.Outcome || r.Cause() != end.Cause() || !r.Repeat || own.Reference != m.Reference {
-						t.Errorf("%v %v %v, reference %s", r.Outcome, r.Cause(), err, own.Reference)
+					claim, r, err := j.begin(textMessage("1"))
+					if err != nil || claim.Won() || r.Outcome != end.Outcome || r.Cause() != end.Cause() || !r.Duplicate || claim.Reference() != m.Reference {
+						t.Errorf("%v %v %v, reference %s", r.Outcome, r.Cause(), err, claim.Reference())
 					}
 				})
 			}
@@ -243,80 +246,79 @@ func TestOtherProcess(t *testing.T) {
 		s, l := newShelf(), new(told)
 		one, two := l.open(t, s), l.open(t, s)
 		defer two.Release()
-		turn, _, _ := one.begin(textMessage("1"))
+		claim, _, _ := one.begin(textMessage("1"))
 		go func() {
 			time.Sleep(3 * time.Second)
-			turn.Part("a", "sms-1", sms.Split{Parts: 1})
-			turn.End(accepted)
+			claim.Part("a", "sms-1", sms.Split{Parts: 1})
+			claim.End(accepted)
 		}()
 		began := time.Now()
-		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Mine() || r.ID != "sms-1" || time.Since(began) > 4*time.Second {
+		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Won() || r.ID != "sms-1" || time.Since(began) > 4*time.Second {
 			t.Errorf("%v %v after %v", r.Outcome, err, time.Since(began))
 		}
 		left, _, _ := one.begin(textMessage("2"))
-		if _, r, _ := two.begin(textMessage("2")); r.Cause() != sms.Unknown {
+		if _, r, _ := two.begin(textMessage("2")); r.Cause() != sms.Unconfirmed {
 			t.Errorf("while it is on its way: %v", r.Cause())
 		}
-		close(one.end) // as if it were killed
-		time.Sleep(Lease + Renewal)
+		close(one.closing) // as if it were killed
+		time.Sleep(Lease + RenewInterval)
 		synctest.Wait()
 		if len(l.lost) != 1 || l.lost[0].Reference != left.entry.Reference {
 			t.Errorf("lost: %v", l.lost)
 		}
 		began = time.Now()
-		if repeat, r, _ := two.begin(textMessage("2")); repeat.Mine() || r.Cause() != sms.Unknown || time.Since(began) != 0 {
+		if repeat, r, _ := two.begin(textMessage("2")); repeat.Won() || r.Cause() != sms.Unconfirmed || time.Since(began) != 0 {
 			t.Errorf("after it is lost: %v after %v", r.Cause(), time.Since(began))
 		}
 	})
 }
 
-// Of those who wait for another process, one asks it. When his phone hangs up, another does.
+// One of the duplicates that wait for another process polls the store. When its app closes the connection, another one does.
 func TestOtherProcessIsAskedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newShelf(), new(told)
 		one, two := l.open(t, s), l.open(t, s)
 		defer one.Release()
 		defer two.Release()
-		turn, _, _ := one.begin(textMessage("1"))
+		claim, _, _ := one.begin(textMessage("1"))
 		var wg sync.WaitGroup
 		for i := range 3 { // they hang up in the order in which they came, but for the last
 			wg.Go(func() {
 				ctx, hangUp := context.WithTimeout(t.Context(), time.Duration(i+1)*2*time.Second)
 				defer hangUp()
 				time.Sleep(time.Duration(i) * time.Millisecond)
-				m := textMessage("1")
-				repeat, r, err := two.Begin(ctx, time.Now().Add(20*time.Second), m, Terms{Window: time.Minute})
+				repeat, r, err := two.Begin(ctx, time.Now().Add(20*time.Second), textMessage("1"), Options{Window: time.Minute})
 				want := sms.OutcomeUnknown
 				if i == 2 {
 					want = sms.Accepted
 				}
-				if err != nil || repeat.Mine() || r.Outcome != want || m.Reference != turn.message.Reference {
-					t.Errorf("%d: %v %v, reference %s", i, r.Outcome, err, m.Reference)
+				if err != nil || repeat.Won() || r.Outcome != want || repeat.Reference() != claim.Reference() {
+					t.Errorf("%d: %v %v, reference %s", i, r.Outcome, err, repeat.Reference())
 				}
 			})
 		}
 		time.Sleep(5 * time.Second)
-		turn.Part("a", "sms-1", sms.Split{Parts: 1})
-		turn.End(accepted)
+		claim.Part("a", "sms-1", sms.Split{Parts: 1})
+		claim.End(accepted)
 		wg.Wait()
 	})
 }
 
-// What a claim finds to be lost is told, even if the store keeps that and cannot say so.
+// A message that a claim finds lost is reported once, even if the store accepts that and its answer is lost.
 func TestLostOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newShelf(), new(told)
 		one, two := l.open(t, s), l.open(t, s)
 		_, _, _ = one.begin(textMessage("1"))
-		close(one.end) // as if it were killed
+		close(one.closing) // as if it were killed
 		s.leases[one.owner] = time.Now()
 		s.be(mute)
-		if _, _, err := two.begin(textMessage("1")); !errors.Is(err, ErrAway) {
+		if _, _, err := two.begin(textMessage("1")); !errors.Is(err, ErrUnavailable) {
 			t.Error(err)
 		}
-		s.be(here)
+		s.be(available)
 		time.Sleep(2 * Lease)
-		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Mine() || r.Cause() != sms.Unknown {
+		if repeat, r, err := two.begin(textMessage("1")); err != nil || repeat.Won() || r.Cause() != sms.Unconfirmed {
 			t.Errorf("%v, %v", r.Cause(), err)
 		}
 		if len(l.lost) != 1 {
@@ -331,36 +333,36 @@ func TestAwayIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, l := newShelf(), new(told)
 		j := l.open(t, s)
-		s.be(gone)
-		time.Sleep(3 * Renewal)
+		s.be(unavailable)
+		time.Sleep(3 * RenewInterval)
 		for i := range 100 {
-			if _, _, err := j.begin(textMessage(fmt.Sprint(i))); !errors.Is(err, ErrAway) {
+			if _, _, err := j.begin(textMessage(fmt.Sprint(i))); !errors.Is(err, ErrUnavailable) {
 				t.Error(err)
 			}
 		}
 		if _, onTheirWay, _ := j.Size(); onTheirWay != 0 {
 			t.Errorf("%d are on their way", onTheirWay)
 		}
-		s.be(here)
+		s.be(available)
 		j.Release()
 	})
 }
 
-// The last who holds a journal closes it.
+// The last release closes a journal.
 func TestRelease(t *testing.T) {
 	s, l := newShelf(), new(told)
 	j := l.open(t, s)
-	if !j.Hold() {
-		t.Fatal("not held")
+	if !j.Acquire() {
+		t.Fatal("not acquired")
 	}
-	turn, _, _ := j.begin(textMessage("1"))
+	claim, _, _ := j.begin(textMessage("1"))
 	j.Release()
 	if len(s.leases) != 1 {
 		t.Error("left while a message is on its way")
 	}
-	turn.End(accepted)
+	claim.End(accepted)
 	j.Release()
-	if len(s.leases) != 0 || j.Hold() {
+	if len(s.leases) != 0 || j.Acquire() {
 		t.Error("not closed")
 	}
 }

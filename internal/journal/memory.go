@@ -1,37 +1,40 @@
 package journal
 
 import (
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/block"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/mac"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/limit"
 )
 
-// What a Memory remembers at most, messages on their way aside.
+// Bounds of a Memory. Messages in flight are not counted.
 const (
-	Remembered = 100_000  // messages
-	ringSize   = 20 << 20 // bytes, which those need where a provider's ids are no longer than usual
+	MaxRemembered = 100_000  // messages
+	ringBytes     = 20 << 20 // enough for MaxRemembered entries with provider ids of the usual length
 )
 
-// Memory is a store in the memory of one process. When it is full it forgets the oldest messages.
+// Memory is a store in the memory of one process. When it is full, it forgets the oldest messages.
 type Memory struct {
-	secret   keyed.Key
+	secret   mac.Key
 	counters *limit.Counters
 
 	mu      sync.Mutex
 	pending map[Key]*Entry
 	ended   archive
-	entry   Entry // that is being changed
+	entry   Entry // the entry that Update is changing; reused
+	blocks  []block.Block
 }
 
-// NewMemory makes a store that remembers nothing.
+// NewMemory makes an empty store.
 func NewMemory() *Memory {
-	return &Memory{secret: keyed.NewKey(), counters: limit.NewCounters(), pending: make(map[Key]*Entry), ended: newArchive(ringSize)}
+	return &Memory{secret: mac.NewKey(), counters: limit.NewCounters(), pending: make(map[Key]*Entry), ended: newArchive(ringBytes)}
 }
 
 // Secret implements Store.
-func (m *Memory) Secret() *keyed.Key { return &m.secret }
+func (m *Memory) Secret() *mac.Key { return &m.secret }
 
 // Update implements Store.
 func (m *Memory) Update(key Key, _ bool, change Change) error {
@@ -39,9 +42,14 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, pending := m.pending[key]
+	if ack, is := change.(Acknowledgement); is && !pending {
+		m.ended.acknowledge(key, ack.Acknowledges())
+		return nil
+	}
+	known := false
 	if !pending {
 		e = &m.entry
-		if !m.ended.get(key, e) {
+		if known = m.ended.get(key, e); !known {
 			*e = Entry{}
 		}
 	}
@@ -49,14 +57,16 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	if !change.Apply(e, now) {
 		return nil
 	}
-	if to, is := Displaced(&before, e); is {
+	if to, is := HistoryKey(&before, e); is {
 		m.ended.put(to, &before)
 	}
 	switch {
 	case e.State == Pending && !pending:
 		begun := *e
 		m.pending[key] = &begun
-		m.ended.remove(key)
+		if known {
+			m.ended.remove(key)
+		}
 	case e.State == Pending:
 	case e.State == None:
 		delete(m.pending, key)
@@ -64,16 +74,54 @@ func (m *Memory) Update(key Key, _ bool, change Change) error {
 	default:
 		delete(m.pending, key)
 		m.ended.put(key, e)
-		m.ended.forget(Remembered, now.Add(-Retention))
+		m.ended.forget(MaxRemembered, now.Add(-Retention))
 	}
 	return nil
 }
 
 // Count implements Store.
-func (m *Memory) Count(claim *limit.Claim) error {
-	m.counters.Take(claim, time.Now())
+func (m *Memory) Count(charge *limit.Charge) error {
+	m.counters.Apply(charge, time.Now())
 	return nil
 }
+
+// Blocks implements Store.
+func (m *Memory) Blocks() ([]block.Block, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.blocks), nil
+}
+
+// Block implements Store.
+func (m *Memory) Block(b block.Block) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case slices.ContainsFunc(m.blocks, func(other block.Block) bool { return other.User == b.User && other.Host == b.Host }):
+		return nil
+	case len(m.blocks) >= block.Most:
+		return block.ErrFull
+	}
+	m.blocks = append(m.blocks, b)
+	return nil
+}
+
+// Unblock implements Store.
+func (m *Memory) Unblock(b block.Block) (removed int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := len(m.blocks)
+	m.blocks = slices.DeleteFunc(m.blocks, func(other block.Block) bool {
+		return other.User == b.User && (other.Host == b.Host || b.Host == "")
+	})
+	return before - len(m.blocks), nil
+}
+
+// SaveLogin implements Store.
+func (m *Memory) SaveLogin(Login) error { return nil }
+
+// Logins implements Store.
+func (m *Memory) Logins(time.Time) ([]Login, error) { return nil, nil }
 
 // Find implements Store.
 func (m *Memory) Find(reference string) (found []Entry, err error) {
@@ -93,11 +141,15 @@ func (m *Memory) Find(reference string) (found []Entry, err error) {
 	return found, nil
 }
 
-// Tend implements Store. With the process everything is lost, and what is too old is forgotten when something new comes.
-func (m *Memory) Tend(string) ([]Entry, error) { return nil, nil }
+// Maintain implements Store. It does nothing: leases are not needed by a single process, and Update
+// forgets old entries.
+func (m *Memory) Maintain(string) ([]Entry, error) { return nil, nil }
 
-// Leave implements Store.
-func (m *Memory) Leave(string) error { return nil }
+// EndLease implements Store.
+func (m *Memory) EndLease(string) error { return nil }
+
+// Older implements Store.
+func (m *Memory) Older() (bool, error) { return false, nil }
 
 // Size implements Store.
 func (m *Memory) Size() (int, error) {

@@ -4,11 +4,11 @@ import (
 	"testing"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal/journaltest"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/storetest"
 )
 
 func TestMemory(t *testing.T) {
-	journaltest.Run(t, func(*testing.T) journaltest.Place {
-		return journaltest.Place{Open: func() (journal.Store, error) { return journal.NewMemory(), nil }}
+	storetest.Run(t, func(*testing.T) storetest.Place {
+		return storetest.Place{Open: func() (journal.Store, error) { return journal.NewMemory(), nil }}
 	})
 }

@@ -14,117 +14,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/keyed"
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
-
-// shelf is a store as a database is one: several processes share it, it has leases, and it can be away, also after it has
-// kept a change.
-type shelf struct {
-	secret  keyed.Key
-	mu      sync.Mutex
-	entries map[Key]Entry
-	leases  map[string]time.Time
-	away    awayness
-	back    time.Time // since when it is not away
-}
-
-type awayness uint8
-
-const (
-	here awayness = iota
-	gone
-	mute // keeps changes, and does not say so
-)
-
-var errMute = errors.New("no answer")
-
-func newShelf() *shelf {
-	return &shelf{secret: keyed.NewKey(), entries: make(map[Key]Entry), leases: make(map[string]time.Time)}
-}
-
-func (s *shelf) be(a awayness) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.away != here && a == here {
-		s.back = time.Now()
-	}
-	s.away = a
-}
-
-// knows reports whether it was there for long enough that all who live have written down what they could not before.
-func (s *shelf) knows() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.away == here && time.Since(s.back) > Renewal
-}
-
-func (s *shelf) is(a awayness) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.away == a
-}
-
-func (s *shelf) Secret() *keyed.Key { return &s.secret }
-
-func (s *shelf) Update(key Key, _ bool, change Change) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.away == gone {
-		return errMute
-	}
-	e := s.entries[key]
-	if e.State == Pending && !s.leases[e.Owner].After(time.Now()) {
-		e.Owner = ""
-	}
-	if change.Apply(&e, time.Now()) {
-		s.entries[key] = e
-	}
-	if s.away == mute {
-		return errMute
-	}
-	return nil
-}
-
-func (s *shelf) Tend(owner string) (lost []Entry, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.away != here {
-		return nil, errMute
-	}
-	now := time.Now()
-	s.leases[owner] = now.Add(Lease)
-	for k, e := range s.entries {
-		switch {
-		case e.State == Pending && !s.leases[e.Owner].After(now):
-			e.Lose(now)
-			s.entries[k] = e
-			lost = append(lost, e)
-		case e.State != Pending && !now.Before(e.Begun.Add(Retention)) && !now.Before(e.Until):
-			delete(s.entries, k)
-		}
-	}
-	return lost, nil
-}
-
-func (s *shelf) Leave(owner string) error { delete(s.leases, owner); return nil }
-
-func (s *shelf) Find(reference string) (found []Entry, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, e := range s.entries {
-		if e.Reference == reference {
-			found = append(found, e)
-		}
-	}
-	return found, nil
-}
-
-func (s *shelf) Count(*limit.Claim) error { return nil }
-
-func (s *shelf) Size() (int, error) { return len(s.entries), nil }
-func (s *shelf) Close() error       { return nil }
 
 // world is some processes with one store, one provider, and people who tap again. All that the provider may have taken is
 // known here, so that every claim and every answer can be judged.
@@ -146,7 +37,8 @@ type process struct {
 // text is one message, however often it is tapped.
 type text struct {
 	name  string
-	named bool
+	id    string // the app's
+	named bool   // no other text has the id
 	parts int
 	sent  [][]*sending // of each part
 }
@@ -154,7 +46,7 @@ type text struct {
 // sending is one request to the provider.
 type sending struct {
 	*process
-	turn    *Turn
+	claim   *Claim
 	fate    fate
 	began   time.Time
 	ended   time.Time // zero while it is on its way
@@ -181,9 +73,7 @@ func (w *world) message(x *text) *sms.Message {
 		ID: id, Reference: fmt.Sprintf("ref-%d", w.count), User: "johndow", Body: sms.Hide(x.name),
 		To: sms.Number{Value: "+15551231234", Kind: sms.Phone},
 	}
-	if x.named {
-		m.Disposition.ID = x.name
-	}
+	m.Disposition.ID = x.id
 	return m
 }
 
@@ -199,7 +89,7 @@ func (w *world) start() *process {
 
 func (p *process) kill() {
 	if !p.dead.Swap(true) {
-		close(p.end)
+		close(p.closing)
 		synctest.Wait()
 	}
 }
@@ -208,17 +98,17 @@ func (p *process) kill() {
 func (w *world) tap(x *text, p *process) {
 	m := w.message(x)
 	go func() {
-		turn, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, Terms{Window: w.window})
+		claim, r, err := p.Begin(context.Background(), time.Now().Add(budget), m, Options{Window: w.window})
 		w.judging.Lock()
 		defer w.judging.Unlock()
 		switch {
 		case p.dead.Load() || err != nil: // nobody is told, or that nothing was sent
-		case turn.Mine():
-			w.judgeClaim(x, p, turn)
+		case claim.Won():
+			w.judgeClaim(x, p, claim)
 		default:
 			w.judgeAnswer(x, r)
 			if r.Outcome == sms.Accepted && w.count%2 == 0 {
-				turn.Reached()
+				claim.ReplyAcknowledged()
 				for _, s := range x.last() {
 					s.reached = true
 				}
@@ -254,8 +144,8 @@ func (x *text) newest() (newest *sending) {
 }
 
 // judgeClaim says whether what is about to be sent may have gone out before.
-func (w *world) judgeClaim(x *text, p *process, turn *Turn) {
-	_, _, sent := turn.Sent()
+func (w *world) judgeClaim(x *text, p *process, claim *Claim) {
+	_, _, sent := claim.Sent()
 	now := time.Now()
 	for part := sent; part < x.parts; part++ {
 		for _, s := range x.sent[part] {
@@ -269,12 +159,12 @@ func (w *world) judgeClaim(x *text, p *process, turn *Turn) {
 			}
 		}
 	}
-	x.sent[sent] = append(x.sent[sent], &sending{process: p, turn: turn, began: now})
+	x.sent[sent] = append(x.sent[sent], &sending{process: p, claim: claim, began: now})
 }
 
 // judgeAnswer says whether a repeat was told the truth.
-func (w *world) judgeAnswer(x *text, r sms.Receipt) {
-	if !r.Repeat {
+func (w *world) judgeAnswer(x *text, r sms.Result) {
+	if !r.Duplicate {
 		w.judge("%s: a repeat is not told to be one", x.name)
 	}
 	switch r.Outcome {
@@ -318,29 +208,29 @@ func (w *world) answer(s *sending, x *text, told fate, reached bool) {
 	defer synctest.Wait()
 	defer w.judging.Unlock()
 	s.fate, s.ended = told, time.Now()
-	_, _, before := s.turn.Sent()
+	_, _, before := s.claim.Sent()
 	switch told {
 	case took:
-		s.turn.Part("provider", fmt.Sprintf("sms-%d", w.count), sms.Split{Parts: x.parts})
+		s.claim.Part("provider", fmt.Sprintf("sms-%d", w.count), sms.Split{Parts: x.parts})
 		if before+1 < x.parts {
-			x.sent[before+1] = append(x.sent[before+1], &sending{process: s.process, turn: s.turn, began: time.Now()})
+			x.sent[before+1] = append(x.sent[before+1], &sending{process: s.process, claim: s.claim, began: time.Now()})
 			return
 		}
-		s.turn.End(sms.Receipt{Outcome: sms.Accepted, Adapter: "provider", ID: s.turn.ID(), Parts: x.parts})
+		s.claim.End(sms.Result{Outcome: sms.Accepted, Adapter: "provider", ID: s.claim.ProviderID(), Parts: x.parts})
 		if reached {
-			s.turn.Reached()
+			s.claim.ReplyAcknowledged()
 			for _, s := range x.last() {
 				s.reached = true
 			}
 		}
 	case tookNot:
-		r := sms.Receipt{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "provider"}
+		r := sms.Result{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "provider"}
 		if before > 0 {
-			r = sms.Receipt{Refusal: sms.PartlySent(before, x.parts), Adapter: "provider", Parts: x.parts, Resumable: true}
+			r = sms.Result{Refusal: sms.PartlySent(before, x.parts), Adapter: "provider", Parts: x.parts, Resumable: true}
 		}
-		s.turn.End(r)
+		s.claim.End(r)
 	default:
-		s.turn.End(sms.Receipt{Refusal: sms.Refuse(sms.Unknown), Adapter: "provider"})
+		s.claim.End(sms.Result{Refusal: sms.Refuse(sms.Unconfirmed), Adapter: "provider"})
 	}
 }
 
@@ -387,18 +277,21 @@ func bubble(t *testing.T, f func()) {
 	}
 }
 
-// Whatever happens in whatever order, over months, with processes that are killed and a store that goes away: nothing is sent
-// twice, repeats are told the truth, and all can be sent in the end.
+// Over months of random actions, with processes that are killed and a store that is unavailable at times, nothing is sent twice,
+// duplicates are told the truth, and all can be sent in the end.
 func TestWorld(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) { live(t, rt, 0) })
 }
 
-// The same world goes on for a year.
+// The same world goes on for a year, or with -short, as for the race detector, for two weeks.
 func TestYear(t *testing.T) {
-	lived := false
+	lived, span := false, 365*24*time.Hour
+	if testing.Short() {
+		span = 14 * 24 * time.Hour
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		if !lived {
-			live(t, rt, 365*24*time.Hour)
+			live(t, rt, span)
 			lived = true
 		}
 	})
@@ -411,6 +304,17 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 		for i := range 4 {
 			parts := 1 + i/2
 			w.texts = append(w.texts, &text{name: strings.Repeat("x", i+1), named: i%2 == 0, parts: parts, sent: make([][]*sending, parts)})
+		}
+		for i, x := range w.texts {
+			if x.named {
+				x.id = x.name
+			} else { // an id that is none, or nothing
+				x = &text{name: x.name + "!", id: "same", parts: x.parts, sent: make([][]*sending, x.parts)}
+				w.texts = append(w.texts, x)
+			}
+			if i == 3 {
+				break
+			}
 		}
 		w.start()
 		defer func() {
@@ -425,10 +329,21 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 					return p
 				}
 			}
-			w.be(here) // nothing starts without the store
+			w.be(available) // nothing starts without the store
 			return w.start()
 		}
 		draw := func(max int) int { return rapid.IntRange(0, max-1).Draw(rt, "n") }
+		wait := func(d time.Duration) {
+			time.Sleep(min(d, budget))
+			synctest.Wait()
+			for _, s := range w.running(nil) {
+				if time.Since(s.began) >= budget {
+					w.answer(s, w.textOf(s), untold, false)
+				}
+			}
+			time.Sleep(d - min(d, budget))
+			synctest.Wait()
+		}
 		began := time.Now()
 		actions := map[string]func(*rapid.T){
 			"tap": func(*rapid.T) { w.tap(w.texts[draw(len(w.texts))], alive()) },
@@ -439,19 +354,24 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 				}
 			},
 			"wait": func(*rapid.T) {
-				d := []time.Duration{time.Second, 10 * time.Second, 29 * time.Second, 31 * time.Second, 2 * time.Minute, 23 * time.Hour}[draw(6)]
-				time.Sleep(min(d, budget))
-				synctest.Wait()
-				for _, s := range w.running(nil) {
-					if time.Since(s.began) >= budget {
-						w.answer(s, w.textOf(s), untold, false)
-					}
+				wait([]time.Duration{time.Second, 10 * time.Second, 29 * time.Second, 31 * time.Second, 2 * time.Minute, 23 * time.Hour}[draw(6)])
+			},
+			"expire": func(rt *rapid.T) { // seconds before or after a day has passed since a message was sent
+				x := w.texts[draw(len(w.texts))]
+				var begun time.Time
+				w.judging.Lock()
+				if s := x.newest(); s != nil {
+					begun = s.began
 				}
-				time.Sleep(d - min(d, budget))
-				synctest.Wait()
+				w.judging.Unlock()
+				d := time.Until(begun.Add(Retention + time.Duration(draw(40)-20)*time.Second))
+				if d <= 0 {
+					rt.Skip()
+				}
+				wait(d)
 			},
 			"start": func(rt *rapid.T) {
-				if !w.is(here) || len(w.processes) > 5 {
+				if !w.is(available) || len(w.processes) > 5 {
 					rt.Skip()
 				}
 				w.start()
@@ -466,16 +386,16 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 					w.judging.Unlock()
 				}
 			},
-			"away": func(*rapid.T) { w.be(awayness(draw(3))) },
+			"away": func(*rapid.T) { w.be(availability(draw(3))) },
 			"":     w.check,
 		}
 		for rt.Repeat(actions); time.Since(began) < span; {
 			rt.Repeat(actions)
 		}
 		w.check(nil)
-		w.be(here)
+		w.be(available)
 		alive()                                     // to find what is lost
-		for range len(w.processes) * len(w.texts) { // those who wait may have a turn too
+		for range len(w.processes) * len(w.texts) { // those who wait may have a claim too
 			for _, s := range w.running(nil) {
 				w.answer(s, w.textOf(s), tookNot, false)
 			}
@@ -484,8 +404,8 @@ func live(t *testing.T, rt *rapid.T, span time.Duration) {
 		}
 		time.Sleep(Retention + time.Minute)
 		for _, x := range w.texts {
-			turn, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Terms{Window: w.window})
-			if err != nil || !turn.Mine() {
+			claim, r, err := alive().Begin(context.Background(), time.Now().Add(time.Second), w.message(x), Options{Window: w.window})
+			if err != nil || !claim.Won() {
 				w.judging.Lock()
 				w.judge("%s cannot be sent any more: %s, %v", x.name, r.Outcome, err)
 				w.judging.Unlock()

@@ -1,25 +1,26 @@
 package number
 
 import (
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recent"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/cache"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// Table remembers recipients, since reading one costs more than everything else that happens to a request.
-type Table struct {
-	known *recent.Table[written, sms.Number]
+// Cache caches parsed recipients, because parsing a recipient costs more than all other work on a
+// request.
+type Cache struct {
+	known *cache.Table[written, sms.Number]
 }
 
-// written is a number as an app wrote it, for somebody of a region.
+// written is a number as an app wrote it, and the region of the user.
 type written struct{ raw, region string }
 
-// NewTable makes an empty table.
-func NewTable() *Table {
-	return &Table{recent.NewTable[written, sms.Number](4096)}
+// NewCache makes an empty cache.
+func NewCache() *Cache {
+	return &Cache{cache.NewTable[written, sms.Number](4096)}
 }
 
-// Recipient is the function Recipient, remembered.
-func (t *Table) Recipient(raw, region string) (sms.Number, bool) {
+// Recipient is the function Recipient with cached results.
+func (t *Cache) Recipient(raw, region string) (sms.Number, bool) {
 	if n, ok := t.known.Get(written{raw, region}); ok {
 		return n, true
 	}

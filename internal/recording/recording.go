@@ -1,5 +1,9 @@
-// Package recording is the format of recorded exchanges with providers, testdata/providers/NAME/CASE.json, which hold a
-// definition to what its provider says. adapters/README.md describes it.
+// Package recording implements the format of recorded exchanges with providers,
+// testdata/providers/NAME/CASE.json. Tests compare a definition with these exchanges.
+// docs/adapter-language.md describes the format.
+//
+// It never sends or judges anything. internal/dryrun writes exchanges, and the tests of adapters
+// read them. Its functions are safe for concurrent use.
 package recording
 
 import (
@@ -14,16 +18,16 @@ import (
 	"strings"
 )
 
-// What a recorded message has of its own: our id of it, when it came, and from whom.
+// The fixed values of recorded messages: our id, the time of receipt and the user.
 const (
 	MessageID = "8d0c6b0e-0d8e-4a42-a3a3-6a1f3c2f1d10"
 	Received  = 1795500000 // seconds since 1970
 	User      = "johndow"
 )
 
-// Exchange is one message, the request that it becomes, and what the provider's reply means.
+// Exchange is one message, its request, the provider's reply and the result of that reply.
 type Exchange struct {
-	// Source is where request and reply are known from.
+	// Source names the origin of request and reply.
 	Source  string            `json:"source"`
 	Message Message           `json:"message"`
 	Options map[string]string `json:"options,omitempty"`
@@ -31,10 +35,10 @@ type Exchange struct {
 	Token   *Token            `json:"token,omitempty"`
 	Request *Request          `json:"request,omitempty"`
 	Reply   *Reply            `json:"reply,omitempty"`
-	Receipt Receipt           `json:"receipt"`
+	Result  Result            `json:"result"`
 }
 
-// Message is a message as an app gives it.
+// Message is a message from an app.
 type Message struct {
 	From  string   `json:"from,omitempty"`
 	To    string   `json:"to"`
@@ -42,7 +46,7 @@ type Message struct {
 	Media []string `json:"media,omitempty"`
 }
 
-// Token is the exchange that fetches a token before, and what comes of it.
+// Token is the exchange that fetched the token, and the token that the definition reads from it.
 type Token struct {
 	Request  *Request `json:"request,omitempty"`
 	Reply    Reply    `json:"reply"`
@@ -50,7 +54,7 @@ type Token struct {
 	Lifetime float64  `json:"lifetime,omitempty"` // seconds
 }
 
-// Request is a request by what it says, not by how it is written.
+// Request is the decoded content of a request, independent of its encoding.
 type Request struct {
 	Method    string            `json:"method"`
 	URL       string            `json:"url"`
@@ -62,14 +66,14 @@ type Request struct {
 	XML       string            `json:"xml,omitempty"`
 }
 
-// Reply is what the provider answers.
+// Reply is the provider's reply.
 type Reply struct {
 	Status  int               `json:"status"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body"`
 }
 
-// Header returns the headers of a reply as they come from the network.
+// Header returns the headers of a reply with canonical names.
 func (r Reply) Header() http.Header {
 	h := http.Header{}
 	for name, value := range r.Headers {
@@ -78,22 +82,41 @@ func (r Reply) Header() http.Header {
 	return h
 }
 
-// Receipt is what the answer means. ID is "own" where the API gives none.
-type Receipt struct {
+// Result is the result of a reply. ID is "own" if the API gives no id.
+type Result struct {
 	Outcome string `json:"outcome"`
 	Cause   string `json:"cause,omitempty"`
+	For     string `json:"for,omitempty"` // whose quota is exhausted; empty for the account's
 	ID      string `json:"id,omitempty"`
 	Code    string `json:"code,omitempty"`
+	// Detail is the reason, shown to the person who records. It is not stored.
+	Detail string `json:"-"`
 }
 
-// Read reads an exchange. Members that the format does not have are refused.
+// String returns the result in a line: the outcome, the cause if it differs from the outcome, the
+// id and the reason.
+func (r Result) String() string {
+	words := []string{r.Outcome}
+	for _, word := range []string{r.Cause, r.ID} {
+		if word != "" && word != r.Outcome {
+			words = append(words, word)
+		}
+	}
+	text := strings.Join(words, ", ")
+	if r.Detail != "" {
+		text += ": " + r.Detail
+	}
+	return text
+}
+
+// Read reads an exchange. It refuses members that the format does not define.
 func Read(data []byte) (x Exchange, err error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	return x, d.Decode(&x)
 }
 
-// Write writes an exchange as it stands in a file.
+// Write writes an exchange in the format of the files.
 func (x Exchange) Write(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -101,7 +124,7 @@ func (x Exchange) Write(w io.Writer) error {
 	return e.Encode(x)
 }
 
-// Of records a request and its body with the decoders that servers use.
+// Of decodes a request and its body with the decoders that servers use.
 func Of(r *http.Request, body []byte) (*Request, error) {
 	target := *r.URL
 	out := &Request{Method: r.Method, Headers: map[string]string{}}

@@ -1,11 +1,12 @@
 package sms
 
-// Cause says why a message was not accepted. The list is closed: every refusal of ours and every error of a
-// provider is one of these, so that the app's user always gets a sentence and delivery always knows what to do.
+// Cause is the reason why a message was not accepted. The list is closed: each refusal of the
+// gateway and each error of a provider has one of these causes, so that there is always a sentence
+// for the app's user and a decision for delivery.
 type Cause uint8
 
-// The causes, in the order of their weight: when several adapters refused one message, the app's user is told the
-// cause that stands highest here.
+// The causes in the order of their weight. If several adapters refused a message, the app's user
+// gets the sentence of the refusal whose cause is first in this list.
 const (
 	NoCause Cause = iota
 	BadRequest
@@ -26,20 +27,21 @@ const (
 	SenderUnregistered
 	Rejected
 	Misconfigured
+	Quota
 	Busy
 	Unavailable
 	Internal
-	Unknown
+	Unconfirmed
 	causes
 )
 
-// next says whether another adapter may be tried.
+// next decides whether another adapter may be tried.
 type next uint8
 
 const (
-	never next = iota // this side never says this cause
-	stop              // the same answer is to be expected elsewhere, or the message may have gone out
-	try               // another adapter may take the message
+	never next = iota // this side never has this cause
+	stop              // other adapters would refuse the message too, or the message may have been sent
+	try               // another adapter may accept the message
 )
 
 type causeFacts struct {
@@ -63,17 +65,18 @@ var facts = [causes]causeFacts{
 	DestinationNotAllowed: {"destination_not_allowed", 403, stop, try, "Messages to this destination are not allowed"},
 	SenderNotAllowed:      {"sender_not_allowed", 403, stop, never, "This number is not yours to send from"},
 	TooLong:               {"too_long", 413, try, try, "The message is too long"},
-	UnsupportedContent:    {"unsupported_content", 415, try, try, "Pictures and files cannot be sent from this number"},
+	UnsupportedContent:    {"unsupported_content", 415, try, try, "Pictures and files are not supported yet"},
 	Limited:               {"limited", 429, stop, never, "Too many messages. Please try again later."},
 	Held:                  {"held", 429, stop, never, "Sending is paused by your administrator"},
 	NoCredit:              {"no_credit", 402, never, try, "Not enough credit"},
 	SenderUnregistered:    {"sender_unregistered", 502, never, try, "Your number is not registered for texting. Please ask your administrator."},
 	Rejected:              {"rejected", 502, never, stop, "The provider refused this message (reference {reference})"},
 	Misconfigured:         {"misconfigured", 502, never, try, "Messaging is misconfigured. Please ask your administrator (reference {reference})."},
+	Quota:                 {"quota", 429, never, try, "Today's limit at the provider is reached. Please try again later."},
 	Busy:                  {"busy", 503, never, try, "The service is busy. Please try again in a moment."},
 	Unavailable:           {"unavailable", 502, never, try, "The service cannot be reached. Nothing was sent."},
 	Internal:              {"internal", 500, stop, never, "Something failed here. Nothing was sent (reference {reference})."},
-	Unknown:               {"unknown", 504, never, stop, "No confirmation. The message may have been sent."},
+	Unconfirmed:           {"unknown", 504, never, stop, "No confirmation. The message may have been sent."},
 }
 
 // String returns the cause's name as configuration and logs write it.
@@ -82,20 +85,22 @@ func (c Cause) String() string { return facts[c].name }
 // Status returns the HTTP status that the app gets for the cause.
 func (c Cause) Status() int { return facts[c].status }
 
-// Sentence returns the default English sentence for the app's user. It may hold the hole {reference}.
+// Sentence returns the default English sentence for the app's user. It may contain the hole
+// {reference}.
 func (c Cause) Sentence() string { return facts[c].sentence }
 
 // FromProvider reports whether a provider's reply can have this cause.
 func (c Cause) FromProvider() bool { return facts[c].provider != never }
 
-// TryNext reports whether another adapter may be tried after this cause was said by us or by a provider. A cause
-// that the side never says stops the chain.
+// TryNext reports whether another adapter may be tried after this cause. byProvider is set if the
+// provider refused the message, not the gateway. If a provider refused with a cause that providers
+// never have, no other adapter is tried.
 func (c Cause) TryNext(byProvider bool) bool {
 	if byProvider {
 		return facts[c].provider == try
 	}
-	// Failing to reach a provider, or lacking what its API wants, is found out on our side of the wire but
-	// concerns that provider alone.
+	// The gateway itself finds that a provider cannot be reached, or that a message lacks a
+	// value that the provider's API needs. Both concern that provider alone.
 	if facts[c].ours == never {
 		return facts[c].provider == try
 	}
@@ -121,8 +126,9 @@ func Causes() []Cause {
 	return all
 }
 
-// CauseOfStatus is the cause of a provider's reply when neither a code nor a predicate of its definition names one.
-// It must not be asked for a reply that was accepted.
+// CauseOfStatus returns the cause of a provider's reply by its HTTP status, if neither a code nor a
+// predicate of the definition names a cause. It must not be called for a reply that accepts the
+// message.
 func CauseOfStatus(status int) Cause {
 	switch {
 	case status >= 200 && status < 300:
@@ -140,5 +146,5 @@ func CauseOfStatus(status int) Cause {
 	case status >= 400 && status < 500:
 		return Rejected
 	}
-	return Unknown
+	return Unconfirmed
 }

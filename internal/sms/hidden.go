@@ -6,12 +6,13 @@ import (
 	"log/slog"
 )
 
-// redacted is all that anybody who prints a hidden value sees.
+// redacted is printed instead of a hidden value.
 const redacted = "REDACTED"
 
-// Hidden is text that must never be printed: a password, a provider's secret, what a person wrote. Formatting,
-// logging and marshaling all give REDACTED; only Reveal gives the text. The text stands behind a pointer because
-// fmt looks into unexported fields of other types without asking their methods.
+// Hidden is text that must never be printed: a password, a provider's secret, the text of a
+// message. Formatting, logging and marshaling write REDACTED; only Reveal returns the text. The
+// field is a pointer, because fmt prints unexported fields of other types without calling their
+// methods.
 type Hidden struct{ text *string }
 
 // Hide wraps a text.
@@ -22,7 +23,7 @@ func Hide(text string) Hidden {
 	return Hidden{&text}
 }
 
-// Reveal returns the text itself. Whoever calls it answers for where the text goes.
+// Reveal returns the text itself. The caller must keep the text out of logs and errors.
 func (h Hidden) Reveal() string {
 	if h.text == nil {
 		return ""
@@ -33,14 +34,17 @@ func (h Hidden) Reveal() string {
 // Empty reports whether there is no text.
 func (h Hidden) Empty() bool { return h.text == nil }
 
+// Equal reports whether two texts are the same. Package go-cmp calls it too.
+func (h Hidden) Equal(other Hidden) bool { return h.Reveal() == other.Reveal() }
+
 // String returns REDACTED.
 func (Hidden) String() string { return redacted }
 
 // Format prints REDACTED for every verb.
 func (Hidden) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// MarshalText gives REDACTED, also to encoding/json and zap.
+// MarshalText returns REDACTED. Packages encoding/json and zap call it too.
 func (Hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// LogValue gives REDACTED to log/slog.
+// LogValue returns REDACTED for log/slog.
 func (Hidden) LogValue() slog.Value { return slog.StringValue(redacted) }

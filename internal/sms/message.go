@@ -1,40 +1,51 @@
-// Package sms is the vocabulary that every other package shares: what a message is, what became of it, and why.
+// Package sms defines the vocabulary of all packages: messages, numbers, results, refusals and
+// causes.
+//
+// It imports no other package of this module and does no I/O. Bodies and secrets are Hidden, so
+// that they cannot be printed by mistake. Values are safe for concurrent reads.
 package sms
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Message is one text from one sender to one recipient.
 type Message struct {
-	// ID is ours: a UUID, the same for every attempt to send this message.
+	// ID is the gateway's id of the message: a UUID, the same for every attempt to send it.
 	ID string
-	// Reference is what the app's user can read out to the administrator: 8 characters.
+	// Reference is a short id of 8 characters that the app's user can read out to the
+	// administrator.
 	Reference string
-	// Received is when the request came in.
+	// Received is the time when the request arrived.
 	Received time.Time
-	// Site is the address that the app sends to: host and path. Users of different sites may have the same name.
+	// Site is the host and path that the app sends to. Users of different sites may have the
+	// same name.
 	Site string
 	// User is the name of the authenticated user.
 	User string
-	// Groups are those that the user is in.
+	// Groups are the groups of the user.
 	Groups []string
-	// From is the number or sender ID to send from. It may be absent where the provider chooses it.
+	// From is the number or sender ID to send from. It is absent if the provider chooses the
+	// sender.
 	From Number
 	// To is the recipient.
 	To Number
-	// Body is what the person wrote, valid UTF-8 with LF line ends.
+	// Body is the text to send, valid UTF-8 with LF line ends.
 	Body Hidden
-	// Media holds the public URLs of pictures and files to send.
+	// Media contains the public URLs of pictures and files to send.
 	Media []string
-	// ContentType is the media type that the app gave, or text/plain.
+	// ContentType is the media type that the app sent, or text/plain.
 	ContentType string
-	// Disposition is the app's own message id and the notifications that it wishes.
+	// Disposition contains the app's own message id and the notifications that the app asks
+	// for.
 	Disposition Disposition
 	// Smart is the app's flag for a recipient of the same network.
 	Smart bool
-	// InstallID tells the installations of the app apart, where the template sends it.
+	// InstallID identifies the installation of the app, empty if the template does not send it.
 	InstallID string
-	// Begun is set when the first request to a provider is about to go out: what breaks afterwards is unknown.
-	Begun bool
+	// Segments is the largest number of network segments that the text needs with any adapter.
+	Segments int
 }
 
 // Disposition is the parsed disposition_notification parameter of the Send Message service.
@@ -44,25 +55,26 @@ type Disposition struct {
 	Wishes []string
 }
 
-// NumberKind tells apart what a sender or recipient can be.
+// NumberKind is the kind of a sender or recipient.
 type NumberKind uint8
 
 // The kinds of sender and recipient.
 const (
 	NoNumber     NumberKind = iota
-	Phone                   // a telephone number, kept as E.164
-	ShortCode               // 3 to 8 digits that are no telephone number of any country
+	Phone                   // a telephone number in E.164
+	ShortCode               // 3 to 8 digits that are not a telephone number of any country
 	Alphanumeric            // a sender ID such as ACME
 )
 
-// Number is a sender or a recipient in one canonical writing.
+// Number is a sender or a recipient in canonical form.
 type Number struct {
-	// Value is +E.164 for a phone, digits for a short code, the text itself for an alphanumeric sender.
+	// Value is a + and E.164 digits for a phone, digits for a short code, the text itself for
+	// an alphanumeric sender.
 	Value string
 	Kind  NumberKind
 }
 
-// String masks the number, because it is what logs print: +1555•••1234 keeps enough to recognise it.
+// String masks the number, because logs print it. +1555•••1234 is enough to recognise a number.
 func (n Number) String() string {
 	if n.Kind == Phone && len(n.Value) > 9 {
 		return n.Value[:4] + "•••" + n.Value[len(n.Value)-4:]
@@ -70,7 +82,7 @@ func (n Number) String() string {
 	if n.Kind == Phone {
 		return n.Value[:2] + "•••"
 	}
-	if n.Kind == ShortCode && len(n.Value) > 6 { // a local number, as likely as not
+	if n.Kind == ShortCode && len(n.Value) > 6 { // may be a local number
 		return n.Value[:2] + "•••"
 	}
 	return n.Value
@@ -79,25 +91,33 @@ func (n Number) String() string {
 // IsZero reports whether there is no number.
 func (n Number) IsZero() bool { return n.Kind == NoNumber }
 
-// Split is how a text is sent in parts.
+// Split describes the parts in which a text is sent.
 type Split struct {
-	// Parts is their number.
+	// Parts is the number of parts.
 	Parts int
-	// Cuts is a digest of where the text is cut, 0 if that is not known.
+	// Cuts is a digest of the places where the text is cut, 0 if they are not known. It is
+	// negative if the parts are sent as MMS.
 	Cuts int64
 }
 
-// SplitOf is how a text is split into these parts.
-func SplitOf(parts []*Message) Split {
+// MMS reports whether the parts are sent as MMS.
+func (s Split) MMS() bool { return s.Cuts < 0 }
+
+// SplitOf returns the Split of a text that is sent in these parts, as SMS or MMS.
+func SplitOf(parts []*Message, mms bool) Split {
 	s := Split{Parts: len(parts)}
 	for _, part := range parts[:max(len(parts)-1, 0)] {
 		s.Cuts = s.Cuts*1_000_003 + int64(len(part.Body.Reveal()))
 	}
+	s.Cuts &= math.MaxInt64
+	if mms {
+		s.Cuts |= math.MinInt64
+	}
 	return s
 }
 
-// Is reports whether these are the parts, as far as that is known.
-func (s Split) Is(parts []*Message) bool {
-	is := SplitOf(parts)
-	return s.Parts == is.Parts && (s.Cuts == 0 || s.Cuts == is.Cuts)
+// Matches reports whether the text is cut in the same places. If the places of s are not known, it
+// compares only the number of parts.
+func (s Split) Matches(other Split) bool {
+	return s.Parts == other.Parts && (s.Cuts == 0 || s.Cuts&math.MaxInt64 == other.Cuts&math.MaxInt64)
 }

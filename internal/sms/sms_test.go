@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
@@ -45,7 +46,8 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// The rules of every cause: status, and whether another adapter may be tried after we or a provider said it.
+// The rules of every cause: status, and whether another adapter may be tried after we or a provider
+// said it.
 func TestCauses(t *testing.T) {
 	for name, want := range map[string]struct {
 		status         int
@@ -58,19 +60,23 @@ func TestCauses(t *testing.T) {
 		"sender_not_allowed": {403, false, false, false}, "too_long": {413, true, true, true}, "unsupported_content": {415, true, true, true},
 		"limited": {429, false, false, false}, "held": {429, false, false, false}, "no_credit": {402, true, true, true},
 		"sender_unregistered": {502, true, true, true}, "rejected": {502, false, false, true}, "misconfigured": {502, true, true, true},
-		"busy": {503, true, true, true}, "unavailable": {502, true, true, true}, "internal": {500, false, false, false}, "unknown": {504, false, false, true},
+		"quota": {429, true, true, true},
+		"busy":  {503, true, true, true}, "unavailable": {502, true, true, true}, "internal": {500, false, false, false}, "unknown": {504, false, false, true},
 	} {
 		c, ok := ParseCause(name)
 		if !ok || c.String() != name || c.Status() != want.status || c.TryNext(false) != want.ours || c.TryNext(true) != want.provider || c.FromProvider() != want.canBeSaid {
 			t.Errorf("%s: %d, next %t %t, provider %t; want %+v", name, c.Status(), c.TryNext(false), c.TryNext(true), c.FromProvider(), want)
 		}
 	}
-	if len(Causes()) != 22 {
+	if len(Causes()) != 23 {
 		t.Errorf("%d causes", len(Causes()))
+	}
+	if !(Misconfigured < Quota && Quota < Busy) {
+		t.Error("a quota stands elsewhere in the order of weight")
 	}
 	for status, want := range map[int]Cause{
 		200: Rejected, 301: Misconfigured, 308: Misconfigured, 400: Rejected, 401: Misconfigured, 402: NoCredit, 403: Misconfigured, 404: Misconfigured,
-		405: Misconfigured, 409: Rejected, 413: TooLong, 415: Misconfigured, 422: Rejected, 429: Busy, 500: Unknown, 502: Unknown, 503: Unknown, 504: Unknown, 599: Unknown, 101: Unknown,
+		405: Misconfigured, 409: Rejected, 413: TooLong, 415: Misconfigured, 422: Rejected, 429: Busy, 500: Unconfirmed, 502: Unconfirmed, 503: Unconfirmed, 504: Unconfirmed, 599: Unconfirmed, 101: Unconfirmed,
 	} {
 		if got := CauseOfStatus(status); got != want {
 			t.Errorf("%d is %s, want %s", status, got, want)
@@ -100,5 +106,31 @@ func TestNumberIsMasked(t *testing.T) {
 		if got := fmt.Sprint(value); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+}
+
+// A quota is told with the minutes that are left, rounded up, or as one of the day where nobody
+// knows them.
+func TestReachedQuota(t *testing.T) {
+	for wait, want := range map[time.Duration]string{
+		0:                           "Today's limit at the provider is reached. Please try again later.",
+		-time.Minute:                "Today's limit at the provider is reached. Please try again later.",
+		time.Millisecond:            "The limit at the provider is reached. Try again in 1 min.",
+		61 * time.Second:            "The limit at the provider is reached. Try again in 2 min.",
+		time.Hour:                   "The limit at the provider is reached. Try again in 60 min.",
+		time.Hour + time.Nanosecond: "The limit at the provider is reached. Try again in 61 min.",
+	} {
+		r := ReachedQuota(wait)
+		if got := r.Fill(r.Sentence(), "REF"); got != want || r.RetryAfter != max(wait, 0) || !r.ByProvider || r.Cause.Status() != 429 {
+			t.Errorf("%v: %q, retry after %v", wait, got, r.RetryAfter)
+		}
+	}
+	for s := range scopes {
+		if got, ok := ParseScope(s.String()); got != s || !ok {
+			t.Errorf("%s is read as %s", s, got)
+		}
+	}
+	if _, ok := ParseScope("user"); ok {
+		t.Error("there is a quota of a user")
 	}
 }

@@ -10,23 +10,24 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// Quotations are the forms in which others write a text: as it is, as URLs and forms, as pages, and encoded. A text has
-// as many as any other, in the same order.
-func Quotations(s string) []string {
+// Encodings returns a text unchanged and encoded for URLs, in HTML, hexadecimal, base64 and UTF-16.
+// The results have the same number and order for every text.
+func Encodings(s string) []string {
 	return []string{
 		s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), hex.EncodeToString([]byte(s)),
 		strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="), string(AppendUTF16Hex(nil, s)),
 	}
 }
 
-// Echoes are the Quotations of a text, and forms of it in which something stood before it, or that were read in another encoding than
-// they were written in. A text has as many as any other, in the same order.
-func Echoes(s string) []string {
-	return append(Quotations(s), shifted(s, 1), shifted(s, 2), misread(charmap.ISO8859_1, s), misread(charmap.Windows1252, s))
+// LooseEncodings returns the Encodings of a text, its base64 after other bytes, and its UTF-8
+// decoded with a wrong charset. The results have the same number and order for every text.
+func LooseEncodings(s string) []string {
+	return append(Encodings(s), base64Behind(s, 1), base64Behind(s, 2), misread(charmap.ISO8859_1, s), misread(charmap.Windows1252, s))
 }
 
-// shifted is what base64 makes of a text behind so many other bytes, without the letters that depend on what stands around it.
-func shifted(s string, by int) string {
+// base64Behind returns the base64 of a text after that number of other bytes, without the letters
+// that depend on the bytes around the text.
+func base64Behind(s string, by int) string {
 	whole := (by + len(s)) / 3 * 3
 	if whole == 0 {
 		return ""
@@ -34,7 +35,7 @@ func shifted(s string, by int) string {
 	return base64.StdEncoding.EncodeToString(append(make([]byte, by, by+len(s)), s...)[:whole])[by+1:]
 }
 
-// misread is how UTF-8 looks that was taken for another encoding.
+// misread returns the UTF-8 of a text decoded with another charset.
 func misread(as *charmap.Charmap, s string) string {
 	var b strings.Builder
 	for i := range len(s) {

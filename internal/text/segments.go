@@ -2,15 +2,15 @@ package text
 
 import "unicode/utf16"
 
-// How much a segment holds: alone, and as one of several, which spend octets on being put together again.
-// 3GPP TS 23.040, 9.2.3.24.1.
+// The capacity of a segment, alone and as one of several. Each of several segments needs octets for
+// the concatenation header, 3GPP TS 23.040, 9.2.3.24.1.
 const (
 	septetsAlone, septetsOfMany = 160, 153
 	utf16Alone, utf16OfMany     = 70, 67
 )
 
-// Segments counts the segments in which networks carry a text, which is what providers charge for. A character is never
-// divided, so that segments may be left with a place free.
+// Segments returns the number of network segments of a text, for which providers charge. A
+// character is never divided between segments, so that a segment may have an unused place.
 func Segments(s string) int {
 	alone, ofMany, width := utf16Alone, utf16OfMany, utf16.RuneLen
 	total, gsm := septets(s)

@@ -6,9 +6,10 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// Split cuts a text into at most so many parts that each fit, given a part's place and text. It cuts behind blanks, or
-// where there are none between characters as people see them. The parts joined are the text, but for parts that would
-// be blanks alone. What is left when there are no parts left, or when not even one character fits, comes back as rest.
+// Split cuts a text into no more than most parts. fits reports whether a part with an index fits.
+// Split cuts after blanks, or between grapheme clusters if there are no blanks. It drops parts that
+// would be only blanks; the joined parts are otherwise the text. rest is the text that remains if
+// most parts do not suffice, or if not even one character fits.
 func Split(s string, most int, fits func(i int, part string) bool) (parts []string, rest string) {
 	for rest = s; strings.TrimSpace(rest) != ""; {
 		i := len(parts)
@@ -27,10 +28,10 @@ func Split(s string, most int, fits func(i int, part string) bool) (parts []stri
 	return parts, ""
 }
 
-// cut returns the length of the longest beginning of a text that fits and that ends where a part may end, or 0. It asks
-// as if what is longer than something that does not fit did not fit either.
+// cut returns the length of the longest beginning of a text that fits and that ends where a part
+// may end, or 0. It assumes that if a beginning does not fit, longer ones do not fit either.
 func cut(s string, fits func(string) bool) int {
-	ends := make([]int, 1, 256) // of characters, the first of none
+	ends := make([]int, 1, 256) // offsets after 0, 1, 2, … characters
 	for state, next := -1, 64; ends[len(ends)-1] < len(s); {
 		ends = append(ends, ends[len(ends)-1]+firstCharacter(s[ends[len(ends)-1]:], &state))
 		if len(ends) == next {
@@ -60,7 +61,7 @@ func cut(s string, fits func(string) bool) int {
 	return ends[low]
 }
 
-// firstCharacter returns the length of the first character as people see it.
+// firstCharacter returns the length of the first grapheme cluster.
 func firstCharacter(s string, state *int) int {
 	character, _, _, next := uniseg.FirstGraphemeClusterInString(s, *state)
 	*state = next

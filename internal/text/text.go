@@ -1,12 +1,21 @@
-// Package text measures messages the way mobile networks do.
+// Package text measures and splits texts as mobile networks do, in septets of the GSM alphabet or
+// in UTF-16. It also lists the encodings in which a reply may quote a text.
+//
+// It never changes a text and never divides a character. Packages adapters, dryrun and redact call
+// it. It has no state, so that it is safe for concurrent use.
 package text
 
-import "unicode/utf16"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+)
 
-// Unit is what a length is counted in.
+// Unit is the unit of a length.
 type Unit uint8
 
-// The units. Septets count the GSM 7-bit default alphabet; a text that it cannot write has no length in septets.
+// The units. Septets measure texts of the GSM 7-bit default alphabet; any other text has no length
+// in septets.
 const (
 	Characters Unit = iota // Unicode code points
 	Septets                // GSM 03.38 septets, an extension character counting 2
@@ -29,8 +38,8 @@ func ParseUnit(name string) (Unit, bool) {
 	return 0, false
 }
 
-// Length measures a text. In septets, a text outside the GSM alphabet is measured in UTF-16 code units instead,
-// because that is how it would be sent.
+// Length measures a text. In septets, a text outside the GSM alphabet is measured in UTF-16 code
+// units instead, because networks would send it in UCS-2.
 func Length(s string, u Unit) int {
 	switch u {
 	case Octets:
@@ -50,7 +59,22 @@ func Length(s string, u Unit) int {
 	return n
 }
 
-// IsGSM reports whether the GSM 7-bit default alphabet and its extension table can write the text.
+// IsBlank reports whether a text shows nothing: it is empty, or contains only invisible characters.
+func IsBlank(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return !IsInvisible(r) }) < 0
+}
+
+// brailleBlank is not a blank in Unicode, but shows nothing.
+const brailleBlank = '\u2800'
+
+// IsInvisible reports whether a character shows nothing by itself.
+func IsInvisible(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || r == brailleBlank ||
+		r >= 0x80 && unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// IsGSM reports whether the GSM 7-bit default alphabet and its extension table contain all
+// characters of a text.
 func IsGSM(s string) bool {
 	_, ok := septets(s)
 	return ok
@@ -98,7 +122,8 @@ var gsm = func() map[rune]int {
 	return table
 }()
 
-// ascii holds the septets of the characters that nearly all texts are made of; 0 is none.
+// ascii contains the number of septets of each ASCII character, 0 if the GSM alphabet lacks it. It
+// is faster than gsm.
 var ascii = func() (table [128]uint8) {
 	for r, n := range gsm {
 		if r < 128 {

@@ -91,3 +91,15 @@ func TestUnits(t *testing.T) {
 		t.Error("bytes is a unit")
 	}
 }
+
+func TestIsBlank(t *testing.T) {
+	for s, want := range map[string]bool{
+		"": true, " \n": true, "\u200b": true, "\u200b\u200d\ufeff\u2060": true, "\u00ad": true, "\u3164": true, "\u115f\uffa0": true, "\u2800": true,
+		"\ufe0f": true, "\u034f": true, "\u202a\u202c": true, "\U000e0020": true, "\x00\x7f": true, "\u00a0\u3000\u2003": true, "\u180e": true,
+		".": false, "\u200ba": false, "\u2764\ufe0f": false, "\u0301": false, "\ufffd": false, "\U0001f468\u200d\U0001f469": false,
+	} {
+		if got := IsBlank(s); got != want {
+			t.Errorf("%q: %t", s, got)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"slices"
 
 	"github.com/go-sql-driver/mysql"
@@ -27,11 +28,22 @@ func Open(address string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// Unwritable reports whether a statement failed because a column has no characters for a text that was bound: MariaDB says
-// that collations do not mix (of two, three or more texts), MySQL that a parameter cannot be converted.
+// Parts are the parts of an address that the driver's errors may repeat.
+func Parts(address string) []string {
+	config, err := mysql.ParseDSN(address)
+	if err != nil {
+		return nil
+	}
+	host, _, _ := net.SplitHostPort(config.Addr)
+	return []string{config.User, config.Passwd, config.DBName, config.Addr, host}
+}
+
+// Unencodable reports whether a statement failed because a column has no characters for a text that
+// was bound: MariaDB says that collations do not mix (of two, three or more texts), MySQL that a
+// parameter cannot be converted.
 // https://mariadb.com/kb/en/mariadb-error-code-reference/
 // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html
-func Unwritable(err error) bool {
+func Unencodable(err error) bool {
 	var e *mysql.MySQLError
 	return errors.As(err, &e) && slices.Contains([]uint16{1267, 1270, 1271, 3988}, e.Number)
 }

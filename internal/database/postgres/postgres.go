@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,7 +18,7 @@ import (
 // Open makes a pool for the database of a URL or a list of key=value.
 // https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
 func Open(address string) (*sql.DB, error) {
-	config, err := pgx.ParseConfig(address)
+	config, err := parse(address)
 	if err != nil {
 		return nil, err
 	}
@@ -24,17 +26,53 @@ func Open(address string) (*sql.DB, error) {
 	return stdlib.OpenDB(*config), nil
 }
 
-// Unwritable reports whether a statement failed because the database has no characters for a text that was bound.
+// ErrUnescaped says that an address has a password with characters that divide an address. A part
+// of it would be taken for the name of a host, which is looked up in the open.
+var ErrUnescaped = errors.New("the address of the database has an @, /, ? or # in its password; write them as %40, %2F, %3F and %23")
+
+func parse(address string) (*pgx.ConnConfig, error) {
+	if scheme, rest, is := strings.Cut(address, "://"); is && !strings.ContainsAny(scheme, "= ") {
+		authority, behind := rest, ""
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			authority, behind = rest[:i], rest[i:]
+		}
+		if n := strings.Count(authority, "@"); n > 1 || n == 0 && strings.Contains(behind, "@") || strings.Contains(behind, "#") {
+			return nil, ErrUnescaped
+		}
+	}
+	config, err := pgx.ParseConfig(address)
+	if err == nil && strings.ContainsAny(config.Host, "@:?# ") && net.ParseIP(config.Host) == nil {
+		return nil, ErrUnescaped
+	}
+	return config, err
+}
+
+// Parts are the parts of an address that the driver's errors may repeat.
+func Parts(address string) []string {
+	config, err := parse(address)
+	if err != nil {
+		return nil
+	}
+	parts := []string{config.User, config.Password, config.Database, config.Host}
+	for _, other := range config.Fallbacks {
+		parts = append(parts, other.Host)
+	}
+	return parts
+}
+
+// Unencodable reports whether a statement failed because the database has no characters for a text
+// that was bound.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
-func Unwritable(err error) bool {
+func Unencodable(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && (e.Code == "22021" || e.Code == "22P05")
 }
 
-// OpenToWrite makes a pool for the same, with a server that waits no longer than patience for a lock, a statement or the next
-// one of a transaction, so that a machine that vanishes holds up nobody, and that waits for its disk.
+// OpenToWrite makes a pool for the same, with a server that waits no longer than patience for a
+// lock, a statement or the next one of a transaction, so that a machine that vanishes holds up
+// nobody, and that waits for its disk.
 func OpenToWrite(address string, patience time.Duration) (*sql.DB, error) {
-	config, err := pgx.ParseConfig(address)
+	config, err := parse(address)
 	if err != nil {
 		return nil, err
 	}

@@ -15,8 +15,8 @@ func Open(path string) (*sql.DB, error) {
 	return open(path, "mode=ro&_pragma=busy_timeout(1000)&_pragma=query_only(1)")
 }
 
-// OpenToWrite makes a pool for the database in a file that there is. It is waited for while others write, and what is written
-// there is on the disk when its transaction ends.
+// OpenToWrite makes a pool for the database in a file that there is. It is waited for while others
+// write, and what is written there is on the disk when its transaction ends.
 func OpenToWrite(path string) (*sql.DB, error) {
 	return open(path, "mode=rw&_pragma=busy_timeout(1000)&_pragma=synchronous(FULL)")
 }

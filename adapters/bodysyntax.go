@@ -1,0 +1,220 @@
+package adapters
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// parseFields reads the members of a body. Only `json` and `xml` bodies may be nested.
+func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error) {
+	var fields []*field
+	seen := make(map[string]bool)
+	for _, s := range block {
+		f := &field{name: s.first()}
+		if s.first() == "when" && !s.words[0].quoted {
+			c, err := p.parseCondition(s, s.args())
+			if err != nil {
+				return nil, err
+			}
+			f.kind, f.when = group, &c
+		} else if err := p.parseField(s, f, kind); err != nil {
+			return nil, err
+		}
+		if s.opens {
+			within := kind
+			if f.kind == nested {
+				within = jsonBody
+			}
+			children, err := p.parseFields(s.block, within)
+			if err != nil {
+				return nil, err
+			}
+			if len(children) == 0 {
+				return nil, s.fail("the block is empty")
+			}
+			if f.kind == nested {
+				f.children[0].children = children
+			} else {
+				f.children = children
+			}
+		}
+		if f.kind == group {
+			if !s.opens {
+				return nil, s.fail("write: when CONDITION { … }")
+			}
+			if kind == xmlBody && slices.ContainsFunc(f.children, (*field).isAttribute) {
+				return nil, s.fail("an attribute has no place in a when block")
+			}
+		} else if kind == jsonBody {
+			if seen[f.name] {
+				return nil, s.fail("%s appears twice; a list is %s[] value value", p.named(f.name), p.named(f.name))
+			}
+			seen[f.name] = true
+		}
+		fields = append(fields, f)
+		if kind != jsonBody {
+			if err := p.checkOrder(s, fields); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return fields, nil
+}
+
+// checkOrder refuses several values with the same name if one of them may be empty. An empty value
+// is left out, and the later values would move up into its position. That is harmless only if all
+// values are pictures. JSON writes null for an empty value, so its lists are not checked.
+func (p *parser) checkOrder(s *statement, fields []*field) error {
+	last := fields[len(fields)-1]
+	var values []value
+	for _, f := range fields {
+		if f.name == last.name && (f.kind == single || f.kind == list) && !f.isAttribute() {
+			values = append(values, f.values...)
+		}
+	}
+	if len(values) < 2 {
+		return nil
+	}
+	isMedia := func(v value) bool { _, media := v.template.holds(mediaHole, mediaHole+"."); return media }
+	for _, v := range values {
+		if hole := p.mayBeEmpty(v.template); hole != "" && !(isMedia(v) && !slices.ContainsFunc(values, func(v value) bool { return !isMedia(v) })) {
+			return s.fail("{%s} may be empty, and the values after it would move up: give each value a name of its own, or put them in when {%s} { … }", hole, hole)
+		}
+	}
+	return nil
+}
+
+func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
+	tree := kind == jsonBody || kind == xmlBody
+	if name, value, _, ok := s.pair(); ok {
+		return s.fail("write: %s", p.writtenAs(name, value))
+	}
+	shown := func() string { return p.named(strings.TrimSuffix(f.name, "[]")) }
+	name, isList := strings.CutSuffix(f.name, "[]")
+	if tree && isList {
+		f.name = name
+	}
+	if strings.ContainsAny(f.name, "{}") {
+		return s.fail("the name of a member is fixed text, without braces")
+	}
+	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
+		return s.fail("an element has a name of letters, digits and _ . : -")
+	}
+	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.opens || isList) {
+		return s.fail("an attribute, and the text of an element, has one value")
+	}
+	args := s.args()
+	switch {
+	case s.opens && !tree && len(args) == 1 && !args[0].quoted && (args[0].text == "json" || args[0].text == "json[]"):
+		f.kind, f.children = nested, []*field{{kind: rootKind(args[0].text)}}
+		return nil
+	case s.opens && !tree:
+		return s.fail("%s has no tree: a form knows only names and values; a value that is JSON is written %s json { … }%s", shown(), shown(), p.braceHint(f.name))
+	case s.opens && len(args) > 0:
+		return s.fail("%s has a value and a block, it takes one of them%s", shown(), p.braceHint(f.name))
+	case s.opens && isList:
+		f.kind = objectInList
+		return nil
+	case s.opens:
+		f.kind = object
+		return nil
+	case tree && isList:
+		f.kind = list
+	}
+	typed := textValue
+	if len(args) == 2 && args[0].text == "int" && !args[0].quoted && kind == jsonBody {
+		typed, args = integerValue, args[1:]
+	}
+	if len(args) == 0 || len(args) > 1 && f.kind != list {
+		return s.fail("%s takes one value; quote it if it has spaces%s%s", shown(), hashHint(s), p.braceHint(f.name))
+	}
+	for _, w := range args {
+		if kind == jsonBody && looksLikeJSON.MatchString(w.text) {
+			return s.fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", shown(), shown(), shown())
+		}
+		t, err := p.parseTemplate(s, w.text)
+		if err != nil {
+			return err
+		}
+		if err := t.checkJoined(s, shown, tree); err != nil {
+			return err
+		}
+		if t.isList() && len(args) > 1 {
+			return s.fail("{%s} stands alone in its list, or the values after it would move", mediaHole)
+		}
+		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == jsonBody && f.kind != list) {
+			return s.fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
+		}
+		if _, fixed := t.fixed(); fixed && typed == integerValue {
+			return s.fail("int stands before a hole; a number is written as it is: %s 5", shown())
+		}
+		if typed == integerValue {
+			p.markNumbers(t)
+		}
+		v := value{template: t, kind: typed}
+		if kind == jsonBody && !w.quoted && typed == textValue && isLiteral(w.text) {
+			v.kind = literalValue
+		}
+		f.values = append(f.values, v)
+	}
+	return nil
+}
+
+// braceHint returns a question about a missing brace if the name of a member is a statement that
+// belongs outside of a body.
+func (p *parser) braceHint(name string) string {
+	if slices.Contains(definitionWords, name) || slices.Contains(methods, name) || slices.Contains(requestWords, name) {
+		return "; is a } missing above?"
+	}
+	return ""
+}
+
+// markNumbers marks the options of a value that must be a number.
+func (p *parser) markNumbers(t template) {
+	for i := range p.def.Options {
+		if _, is := t.holds(optionHole + p.def.Options[i].Name); is {
+			p.def.Options[i].Number = true
+		}
+	}
+}
+
+// rootKind returns the kind of the root that `json` or `json[]` begins: an object, or a list with
+// an object.
+func rootKind(word string) fieldKind {
+	if strings.HasSuffix(word, "[]") {
+		return objectInList
+	}
+	return object
+}
+
+// looksLikeJSON reports whether the author of a value probably meant it as JSON.
+var looksLikeJSON = regexp.MustCompile(`^\s*(\[|\{\s*(["'\\}]|$))`)
+
+// ownText is the name of a member that becomes the text of the enclosing element.
+const ownText = "."
+
+// xmlName matches the name of an element or attribute. Only ASCII letters are accepted.
+var xmlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
+
+// isAttribute reports whether a member of an `xml` body is an attribute of the enclosing element.
+func (f *field) isAttribute() bool { return strings.HasPrefix(f.name, "@") }
+
+// isLiteral reports whether a bare word is a JSON literal: true, false, null or a number.
+func isLiteral(w string) bool {
+	switch w {
+	case "true", "false", "null":
+		return true
+	}
+	return w != "" && (w[0] == '-' || w[0] >= '0' && w[0] <= '9') && gjson.Valid(w)
+}
+
+// isInteger reports whether a text is a whole number in JSON as it is, without a change of any
+// digit.
+func isInteger(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil && (s[0] != '0' || s == "0")
+}

@@ -1,0 +1,201 @@
+package adapters
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// boundRequest is a request in which the holes of options are replaced by their values.
+type boundRequest struct {
+	*requestTemplate
+	block    *sendBlock // nil for a token request
+	reply    *reply
+	base     *url.URL
+	path     template
+	fixed    *url.URL // the URL without the `query` block; nil if it depends on the message
+	header   http.Header
+	blank    *http.Request // a request without URL, headers and body, copied for each message
+	boundary string        // of a multipart body; random, so that no value contains it
+	dynamic  []header
+	query    []*field
+	fields   []*field
+	sign     signer
+}
+
+// errLacksOption means that the options of an account do not suffice to make a request.
+var errLacksOption = errors.New("an option in the path is missing or leads to another folder")
+
+// bind replaces the holes of options by their values.
+func (o *requestTemplate) bind(base *url.URL, reply *reply, options map[string]string) (*boundRequest, error) {
+	c := &boundRequest{requestTemplate: o, reply: reply, base: base, header: http.Header{"User-Agent": userAgent}}
+	c.blank = &http.Request{Method: o.method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	switch reply.kind {
+	case jsonReply:
+		c.header["Accept"] = []string{"application/json"}
+	case xmlReply:
+		c.header["Accept"] = []string{"application/xml, text/xml"}
+	}
+	if o.body == multipartBody {
+		c.boundary = rand.Text()
+		c.header["Content-Type"] = []string{"multipart/form-data; boundary=" + c.boundary}
+	} else if o.mediaType != "" {
+		c.header["Content-Type"] = []string{o.mediaType}
+	}
+	for _, h := range o.header {
+		t, ok := h.value.bind(options)
+		if !ok {
+			continue
+		}
+		fixed, is := t.fixed()
+		switch {
+		case h.basic:
+			c.header[h.name] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
+		case is:
+			c.header[h.name] = []string{fixed}
+		default:
+			c.dynamic = append(c.dynamic, header{name: h.name, value: t})
+		}
+	}
+	escaped := make(map[string]string, len(options))
+	for name, value := range options {
+		escaped[name] = pathSegment(value)
+	}
+	path, ok := o.path.bind(escaped)
+	if !ok {
+		return nil, errLacksOption
+	}
+	c.path = path
+	var err error
+	if c.query, err = bindFields(o.query, options); err != nil {
+		return nil, err
+	}
+	if c.fields, err = bindFields(o.fields, options); err != nil {
+		return nil, err
+	}
+	if fixed, ok := path.fixed(); ok {
+		u, err := join(base, fixed)
+		if err != nil {
+			return nil, err
+		}
+		c.fixed = u
+	}
+	if o.sign != nil {
+		c.sign, err = o.sign.bind(options)
+	}
+	return c, err
+}
+
+// pathSegment escapes a value for a path. It returns "" for "." and "..", which lead to another
+// folder.
+func pathSegment(s string) string {
+	if s == "." || s == ".." {
+		return ""
+	}
+	return url.PathEscape(s)
+}
+
+// join appends an escaped path to the base URL. The path may contain a query.
+func join(base *url.URL, path string) (*url.URL, error) {
+	u := *base
+	path, u.RawQuery, _ = strings.Cut(path, "?")
+	u.RawPath = base.EscapedPath() + path
+	var err error
+	u.Path, err = url.PathUnescape(u.RawPath)
+	return &u, err
+}
+
+// request makes an unsigned request and returns it together with its body.
+func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []byte, error) {
+	target := c.fixed
+	if target == nil {
+		path, ok := c.path.escaped(v, pathSegment)
+		if !ok {
+			return nil, nil, errNotWritable
+		}
+		var err error
+		if target, err = join(c.base, path); err != nil {
+			return nil, nil, errNotWritable
+		}
+	}
+	u := *target
+	query, err := appendForm(nil, c.query, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(query) > 0 {
+		if u.RawQuery != "" {
+			u.RawQuery += "&"
+		}
+		u.RawQuery += string(query)
+	}
+	header := maps.Clone(c.header)
+	for _, h := range c.dynamic {
+		if s, ok := h.value.value(v); ok {
+			header[h.name] = []string{s}
+		}
+	}
+	body, err := c.encode(v)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := c.blank.WithContext(ctx)
+	r.URL, r.Host, r.Header = &u, u.Host, header
+	setBody(r, body)
+	return r, body, nil
+}
+
+func (c *boundRequest) encode(v *vars) (body []byte, err error) {
+	wrote := true
+	switch c.body {
+	case formBody:
+		body, err = appendForm(make([]byte, 0, 256+3*len(v.text)), c.fields, v)
+	case multipartBody:
+		body, err = appendMultipart(make([]byte, 0, 1024+len(v.text)), c.boundary, c.fields, v)
+	case jsonBody:
+		root := field{kind: c.root, children: c.fields}
+		body, wrote, err = root.appendJSON(make([]byte, 0, 256+2*len(v.text)), v)
+	case xmlBody:
+		buf := bytes.NewBufferString(`<?xml version="1.0" encoding="UTF-8"?>`)
+		wrote, err = appendXML(buf, c.fields, v)
+		body = buf.Bytes()
+	}
+	if !wrote {
+		err = errNotWritable
+	}
+	return body, err
+}
+
+// setBody sets the body so that net/http never sends a request twice. If a kept-alive connection
+// fails, net/http repeats a request on a new connection when two things are true: the method is GET
+// or the request has an Idempotency-Key, and the body can be read again. setBody makes such bodies
+// readable only once. net/http repeats all other requests only if it certainly wrote nothing of
+// them, which is safe.
+func setBody(r *http.Request, body []byte) {
+	repeats := r.Method == http.MethodGet || r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+	switch {
+	case len(body) == 0 && repeats:
+		r.Body = io.NopCloser(strings.NewReader(""))
+		if r.Method == http.MethodGet {
+			// Otherwise net/http tries to read a byte of the body, and announces "chunked" if it
+			// does not find the end within 200 ms.
+			r.TransferEncoding = []string{"identity"}
+		}
+		return
+	case len(body) == 0:
+		r.Body = http.NoBody // net/http then sends Content-Length: 0, which some servers require
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	if !repeats {
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+}

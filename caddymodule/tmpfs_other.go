@@ -1,0 +1,5 @@
+//go:build !linux
+
+package caddymodule
+
+func isInMemory(string) bool { return false }

@@ -1,0 +1,205 @@
+package sendmessage
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// testCase is a case of testdata/acrobits; README.md there describes it.
+type testCase struct {
+	Name, Why string
+	Covers    []string
+	Request   struct {
+		Method, Target string
+		Headers        map[string]string
+		Body           string
+		BodyBase64     []byte `json:"body_base64"`
+	}
+	Settings struct {
+		Path    string
+		Params  map[string][]string
+		MaxSize int64 `json:"max_size"`
+	}
+	Reading   *reading
+	Refusal   *refusal
+	Malformed bool
+}
+
+type reading struct {
+	User, Secret, Sender, Body, Kind, Reply string
+	To                                      []string
+	ContentType                             string `json:"content_type"`
+	Disposition                             struct {
+		ID     string
+		Wishes []string
+	}
+	Smart     bool
+	InstallID string
+}
+
+type refusal struct {
+	Status         int
+	Cause, Message string
+}
+
+func corpus(t testing.TB) (all []testCase) {
+	t.Helper()
+	files, err := filepath.Glob("../../../testdata/acrobits/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cases []testCase
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&cases); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		all = append(all, cases...)
+	}
+	return all
+}
+
+func (c testCase) body() []byte {
+	if c.Request.BodyBase64 != nil {
+		return c.Request.BodyBase64
+	}
+	return []byte(c.Request.Body)
+}
+
+// request makes of a case what net/http makes of its bytes on a connection.
+func (c testCase) request() (*http.Request, error) {
+	body := c.body()
+	var raw bytes.Buffer
+	fmt.Fprintf(&raw, "%s %s HTTP/1.1\r\nHost: sms.example.com\r\nUser-Agent: CloudSoftphone/1.5.6\r\n", c.Request.Method, c.Request.Target)
+	for name, value := range c.Request.Headers {
+		fmt.Fprintf(&raw, "%s: %s\r\n", name, value)
+	}
+	if len(body) > 0 {
+		fmt.Fprintf(&raw, "Content-Length: %d\r\n", len(body))
+	}
+	raw.WriteString("\r\n")
+	raw.Write(body)
+	return http.ReadRequest(bufio.NewReader(&raw))
+}
+
+func (c testCase) decoder(t testing.TB) *Decoder {
+	t.Helper()
+	names, err := ParseNames(c.Settings.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Decoder{Names: names, MaxSize: DefaultMaxSize}
+	if c.Settings.MaxSize > 0 {
+		d.MaxSize = c.Settings.MaxSize
+	}
+	if c.Settings.Path != "" {
+		if d.Path, err = ParsePattern(c.Settings.Path, names); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// form names how a case carries its parameters.
+func (c testCase) form() string {
+	switch contentType := c.Request.Headers["Content-Type"]; {
+	case c.Request.Method == http.MethodGet:
+		return "GET"
+	case contentType == "application/x-www-form-urlencoded":
+		return "form"
+	case contentType == "application/json":
+		return "JSON"
+	}
+	return "another form"
+}
+
+func TestCorpus(t *testing.T) {
+	covered, named := make(map[string]int), make(map[string]bool)
+	for _, c := range corpus(t) {
+		for _, what := range c.Covers {
+			covered[what]++
+			covered[what+" as "+c.form()]++
+		}
+		if c.Why == "" || named[c.Name] {
+			t.Errorf("the case %q is there twice, or does not say why", c.Name)
+		}
+		named[c.Name] = true
+		t.Run(c.Name, func(t *testing.T) {
+			r, err := c.request()
+			if c.Malformed || err != nil {
+				if !c.Malformed || err == nil || c.Reading != nil || c.Refusal != nil {
+					t.Fatalf("malformed is %t, and net/http says: %v", c.Malformed, err)
+				}
+				return
+			}
+			if (c.Reading == nil) == (c.Refusal == nil) {
+				t.Fatal("a case has either a reading or a refusal")
+			}
+			req, err := c.decoder(t).Decode(r)
+			var kind Kind
+			if err == nil {
+				kind, err = req.Classify()
+			}
+			var said *sms.Refusal
+			if errors.As(err, &said) {
+				got := refusal{said.Cause.Status(), said.Error(), said.Fill(said.Sentence(), "")}
+				if c.Refusal == nil {
+					t.Fatalf("refused: %+v", got)
+				}
+				if diff := cmp.Diff(*c.Refusal, got); diff != "" {
+					t.Error(diff)
+				}
+				return
+			}
+			if err != nil || c.Reading == nil {
+				t.Fatalf("read with error %v, want it refused: %+v", err, c.Refusal)
+			}
+			got := reading{
+				User: req.User, Secret: req.Secret.Reveal(), Sender: req.Sender, Body: req.Body.Reveal(), Kind: kind.String(),
+				Reply: "xml", To: req.To, ContentType: req.ContentType, Smart: req.Smart, InstallID: req.InstallID,
+			}
+			if req.Form == JSON {
+				got.Reply = "json"
+			}
+			got.Disposition.ID, got.Disposition.Wishes = req.Disposition.ID, req.Disposition.Wishes
+			if diff := cmp.Diff(*c.Reading, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for section, last := range map[string]int{"1.10": 19, "2.2": 16, "4.0": 8} {
+		for i := 1; i <= last; i++ {
+			if what := fmt.Sprintf("%s/%d", section, i); covered[what] == 0 {
+				t.Errorf("no case covers %s", what)
+			}
+		}
+	}
+	for row := 1; row <= 19; row++ {
+		for _, form := range []string{"GET", "form", "JSON"} {
+			if what := fmt.Sprintf("1.10/%d as %s", row, form); covered[what] == 0 {
+				t.Errorf("no case covers %s", what)
+			}
+		}
+	}
+	for _, what := range []string{"4.1", "4.4", "4.5"} {
+		if covered[what] == 0 {
+			t.Errorf("no case covers %s", what)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package sendmessage
+
+import (
+	"bytes"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+)
+
+// MaxMessage is the maximum number of characters of an error that the app shows.
+const MaxMessage = 100
+
+// Form is the form of a reply.
+type Form uint8
+
+// The forms.
+const (
+	formByRequest Form = iota
+	XML
+	JSON
+)
+
+// ParseForm reads a form's name, xml or json.
+func ParseForm(name string) (Form, bool) {
+	switch name {
+	case "xml":
+		return XML, true
+	case "json":
+		return JSON, true
+	}
+	return formByRequest, false
+}
+
+// formOf returns the form that Accept prefers, or else JSON for a request with a JSON Content-Type,
+// or else formByRequest.
+func formOf(accept, claimed string) Form {
+	xmlWanted, jsonWanted := 0.0, 0.0 // quality values
+	if accept != "" && accept != "*/*" {
+		for part := range strings.SplitSeq(accept, ",") {
+			t, params, err := mime.ParseMediaType(part)
+			q := 1.0
+			if given, absent := strconv.ParseFloat(params["q"], 64); absent == nil {
+				q = given
+			}
+			switch {
+			case err != nil:
+			case isJSON(t):
+				jsonWanted = max(jsonWanted, q)
+			case t == "text/xml" || t == "application/xml":
+				xmlWanted = max(xmlWanted, q)
+			}
+		}
+	}
+	switch {
+	case jsonWanted > xmlWanted:
+		return JSON
+	case xmlWanted > jsonWanted:
+		return XML
+	}
+	if isJSON(claimed) {
+		return JSON
+	}
+	return formByRequest
+}
+
+func isJSON(mediaType string) bool {
+	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
+}
+
+// Replier writes replies. The zero value follows the specification.
+type Replier struct {
+	// Form overrides the form of the request unless Form is zero.
+	Form Form
+	// Legacy adds error and description, which older apps read.
+	Legacy bool
+}
+
+// Accept writes the success reply. The id may be empty.
+func (p Replier) Accept(w http.ResponseWriter, form Form, id string) error {
+	b := make([]byte, 0, 128)
+	id = oneLine(id)
+	if p.form(form) == JSON {
+		b = append(b, '{')
+		if id != "" {
+			b = append(appendJSON(append(b, "\n    \"sms_id\" : "...), id), '\n')
+		}
+		b = p.legacyJSON(b, id != "", 0, "Success")
+		b = append(b, "}\n"...)
+	} else {
+		b = append(b, "<response>"...)
+		if id != "" {
+			b = append(appendXML(append(b, "\n    <sms_id>"...), id), "</sms_id>\n"...)
+		}
+		b = p.legacyXML(b, 0, "Success")
+		b = append(b, "</response>\n"...)
+	}
+	return p.write(w, form, http.StatusOK, b)
+}
+
+// Refuse writes the error reply: one line of at most MaxMessage characters.
+func (p Replier) Refuse(w http.ResponseWriter, form Form, status int, sentence string, retryAfter time.Duration) error {
+	sentence = Shorten(sentence)
+	var b []byte
+	if p.form(form) == JSON {
+		b = appendJSON(append(b, "{\n    \"message\" : "...), sentence)
+		b = append(p.legacyJSON(append(b, '\n'), true, status, sentence), "}\n"...)
+	} else {
+		b = appendXML(append(b, "<response><message>"...), sentence)
+		b = append(p.legacyXML(append(b, "</message>"...), status, sentence), "</response>\n"...)
+	}
+	if retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((retryAfter+time.Second-1)/time.Second)))
+	}
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", "GET, POST, PUT")
+	}
+	return p.write(w, form, status, b)
+}
+
+func (p Replier) form(form Form) Form {
+	if p.Form != formByRequest {
+		return p.Form
+	}
+	return form
+}
+
+var (
+	contentXML  = []string{"text/xml; charset=utf-8"}
+	contentJSON = []string{"application/json"}
+	noStore     = []string{"no-store"}
+)
+
+func (p Replier) write(w http.ResponseWriter, form Form, status int, body []byte) error {
+	h := w.Header()
+	h["Content-Type"] = contentXML
+	if p.form(form) == JSON {
+		h["Content-Type"] = contentJSON
+	}
+	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, err := w.Write(body)
+	return err
+}
+
+func (p Replier) legacyXML(b []byte, code int, text string) []byte {
+	if !p.Legacy {
+		return b
+	}
+	b = append(strconv.AppendInt(append(b, "<error>"...), int64(code), 10), "</error><description>"...)
+	return append(appendXML(b, text), "</description>"...)
+}
+
+func (p Replier) legacyJSON(b []byte, more bool, code int, text string) []byte {
+	if !p.Legacy {
+		return b
+	}
+	if more {
+		b = append(bytes.TrimSuffix(b, []byte{'\n'}), ',')
+	}
+	b = strconv.AppendInt(append(b, "\n    \"error\" : "...), int64(code), 10)
+	return append(appendJSON(append(b, ",\n    \"description\" : "...), text), '\n')
+}
+
+func appendXML(b []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '&':
+			b = append(b, "&amp;"...)
+		case '<':
+			b = append(b, "&lt;"...)
+		case '>':
+			b = append(b, "&gt;"...)
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return b
+}
+
+func appendJSON(b []byte, s string) []byte { return gjson.AppendJSONString(b, s) }
+
+// Shorten returns a sentence that the app can show: one line of at most MaxMessage characters
+// without control characters. It cuts between words if possible. The result is never empty.
+func Shorten(s string) string {
+	s = oneLine(s)
+	if s == "" {
+		return sms.Internal.String()
+	}
+	if utf8.RuneCountInString(s) <= MaxMessage {
+		return s
+	}
+	runes := []rune(s)
+	cut := MaxMessage - 1
+	for cut > 0 && unicode.In(runes[cut], unicode.Mn, unicode.Me, unicode.Variation_Selector, unicode.Join_Control) {
+		cut-- // never before a combining character
+	}
+	for i := cut; i > cut*2/3; i-- {
+		if runes[i] == ' ' {
+			cut = i
+			break
+		}
+	}
+	return strings.TrimRight(string(runes[:cut]), " ") + "…"
+}
+
+// oneLine replaces line ends and other invisible characters by single blanks.
+func oneLine(s string) string {
+	clean := true
+	for i := 0; i < len(s) && clean; i++ {
+		clean = s[i] > ' ' && s[i] < 0x7f || s[i] == ' ' && i > 0 && i < len(s)-1 && s[i-1] != ' '
+	}
+	if clean {
+		return s
+	}
+	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == 0xFFFE || r == 0xFFFF
+	}), " ")
+}

@@ -1,0 +1,1 @@
+ALTER TABLE acrobits_sms_entries ADD COLUMN cuts BIGINT NOT NULL DEFAULT 0;

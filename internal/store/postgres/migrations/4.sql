@@ -1,0 +1,1 @@
+ALTER TABLE acrobits_sms_entries ADD COLUMN digest BIGINT NOT NULL DEFAULT 0;
