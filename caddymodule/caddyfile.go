@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/digest"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/limit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
@@ -205,7 +206,7 @@ func (h *Handler) checkReply() error {
 func (h *Handler) checkPath() error {
 	names, err := sendmessage.ParseNames(h.Params)
 	if err == nil {
-		_, err = sendmessage.ParsePattern(h.Path, names)
+		_, err = params.ParsePattern(h.Path, names)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery/routing"
@@ -31,14 +32,14 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 		return fmt.Errorf("param: %w", err)
 	}
 	h.decoder = &sendmessage.Decoder{Names: names, MaxSize: h.MaxSize, Stealth: h.Stealth}
-	if h.MaxSize < 0 || h.MaxSize > sendmessage.LargestMaxSize {
-		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", sendmessage.LargestMaxSize)
+	if h.MaxSize < 0 || h.MaxSize > params.LargestMaxSize {
+		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", params.LargestMaxSize)
 	}
 	if h.MaxSize == 0 {
-		h.decoder.MaxSize = sendmessage.DefaultMaxSize
+		h.decoder.MaxSize = params.DefaultMaxSize
 	}
 	if h.Path != "" {
-		if h.decoder.Path, err = sendmessage.ParsePattern(h.Path, names); err != nil {
+		if h.decoder.Path, err = params.ParsePattern(h.Path, names); err != nil {
 			return fmt.Errorf("path: %w", err)
 		}
 	}
@@ -64,8 +65,8 @@ func (h *Handler) provisionReplies(caddy.Context) (err error) {
 	return err
 }
 
-func parseForm(s string) (sendmessage.Form, error) {
-	form, ok := sendmessage.ParseForm(s)
+func parseForm(s string) (params.Form, error) {
+	form, ok := params.ParseForm(s)
 	if !ok && s != "" {
 		return form, errors.New("reply: write xml or json")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
@@ -64,7 +65,7 @@ func ExampleGateway_Send() {
 	for _, to := range []string{"(212) 555-0123", "(212) 555-0402", "+44 7400 123456"} {
 		response := g.Send(context.Background(), gateway.Request{
 			Request: &sendmessage.Request{
-				User: "ann", Secret: sms.Hide("correct horse battery"), To: []string{to}, Body: sms.Hide("Hello World"),
+				Caller: params.Caller{User: "ann", Secret: sms.Hide("correct horse battery")}, To: []string{to}, Body: sms.Hide("Hello World"),
 			},
 			Received: time.Now(), Site: "sms.example.com/send", Network: netip.MustParsePrefix("192.0.2.1/32"),
 		})

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
@@ -118,7 +119,7 @@ type changes = []func(*Request)
 func message(changes ...func(*Request)) Request {
 	r := Request{
 		Request: &sendmessage.Request{
-			User: "ann", Secret: sms.Hide("ann-password"), To: []string{"+12125550123"}, Body: sms.Hide("Hello World"),
+			Caller: params.Caller{User: "ann", Secret: sms.Hide("ann-password")}, To: []string{"+12125550123"}, Body: sms.Hide("Hello World"),
 		},
 		Received: time.Now(), Host: "sms.example.com", Site: "sms.example.com/send", Network: home, Method: "POST", Target: "/send",
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -17,7 +18,7 @@ import (
 // not.
 func TestMaxSize(t *testing.T) {
 	d := newDecoder(t, "")
-	for size, want := range map[int]string{DefaultMaxSize: "", DefaultMaxSize + 1: "too_long.request_too_large"} {
+	for size, want := range map[int]string{params.DefaultMaxSize: "", params.DefaultMaxSize + 1: "too_long.request_too_large"} {
 		body := "body=" + strings.Repeat("x", size-len("body="))
 		query, form := httptest.NewRequest(http.MethodGet, "/?"+body, nil), post("application/x-www-form-urlencoded", body)
 		chunked := post("application/x-www-form-urlencoded", body)
@@ -34,13 +35,13 @@ func TestMaxSize(t *testing.T) {
 		}
 	}
 	long := post("application/x-www-form-urlencoded", "")
-	long.ContentLength, long.Body = DefaultMaxSize+1, io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+	long.ContentLength, long.Body = params.DefaultMaxSize+1, io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
 	if _, err := d.Decode(long); err == nil || err.Error() != "too_long.request_too_large" {
 		t.Errorf("a body that says it is too long is read: %v", err)
 	}
 	endless := post("application/x-www-form-urlencoded", "")
 	endless.ContentLength = -1
-	endless.Body = io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat("x", DefaultMaxSize+1)), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	endless.Body = io.NopCloser(io.MultiReader(strings.NewReader(strings.Repeat("x", params.DefaultMaxSize+1)), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	if _, err := d.Decode(endless); err == nil || err.Error() != "too_long.request_too_large" {
 		t.Errorf("a body without end is read on: %v", err)
 	}
@@ -54,32 +55,6 @@ func TestMaxSize(t *testing.T) {
 	broken.Body = io.NopCloser(io.MultiReader(strings.NewReader("body=x"), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	if _, err := d.Decode(broken); err == nil || err.Error() != "bad_request.unreadable" {
 		t.Errorf("a body that breaks off: %v", err)
-	}
-}
-
-// slow gives a byte at a time, and notes for how many more there was room.
-type slow struct {
-	given, room int
-}
-
-func (s *slow) Read(p []byte) (int, error) {
-	s.room = max(s.room, len(p)-s.given)
-	s.given++
-	p[0] = 'x'
-	return 1, nil
-}
-
-// A request that announces a large body and sends it slowly uses little more memory than has
-// arrived.
-func TestAnnouncedSize(t *testing.T) {
-	body := new(slow)
-	r := post("text/plain", "")
-	r.ContentLength, r.Body = DefaultMaxSize, io.NopCloser(body)
-	if data, err := newDecoder(t, "").readAll(r); err != nil || len(data) != DefaultMaxSize || body.given != DefaultMaxSize {
-		t.Errorf("%d bytes, %v", len(data), err)
-	}
-	if body.room > 32<<10 {
-		t.Errorf("room for %d bytes before they came", body.room)
 	}
 }
 
@@ -146,8 +121,9 @@ func TestDecodeAllocations(t *testing.T) {
 // A document that is nested more than 32 times is none, wherever it stands. Deeper ones would cost
 // the stack.
 func TestNesting(t *testing.T) {
+	const mostLevels = 32
 	d := newDecoder(t, "")
-	for levels, tooDeep := range map[int]bool{maxNesting: false, maxNesting + 1: true, 100_000: true} {
+	for levels, tooDeep := range map[int]bool{mostLevels: false, mostLevels + 1: true, 100_000: true} {
 		lists := func(around int) string {
 			return strings.Repeat("[", levels-around) + `"[\"["` + strings.Repeat("]", levels-around)
 		}
@@ -156,7 +132,7 @@ func TestNesting(t *testing.T) {
 				t.Errorf("%d levels after %s: %v", levels, begin, err)
 			}
 		}
-		for _, contentType := range []string{"", appPrefix + "delete-message+json"} {
+		for _, contentType := range []string{"", params.AppPrefix + "delete-message+json"} {
 			body := sms.Hide(`[{"sms_id":"1","scope":"here","x":` + lists(2) + "}]")
 			kind, err := (&Request{ContentType: contentType, Body: body, To: []string{"1"}}).Classify()
 			if (kind == Delete && err == nil) == tooDeep {
@@ -167,7 +143,7 @@ func TestNesting(t *testing.T) {
 			t.Errorf("a file of %d levels: %t", levels, got)
 		}
 	}
-	if n := testing.AllocsPerRun(10, func() { validJSON(`{"a":["b",{"c":"\\d"}]}`) }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { params.ValidJSON(`{"a":["b",{"c":"\\d"}]}`) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -182,7 +158,7 @@ func TestHostileSizes(t *testing.T) {
 	} {
 		for _, begin := range []string{"", "{", `{"a":"`, "<a>", "body="} {
 			for _, end := range []string{"", `"`, "}"} {
-				body := begin + strings.Repeat(repeated, (DefaultMaxSize-16)/len(repeated)) + end
+				body := begin + strings.Repeat(repeated, (params.DefaultMaxSize-16)/len(repeated)) + end
 				began := time.Now()
 				req, _ := d.Decode(post("application/json", body))
 				_, _ = req.Classify()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -28,8 +29,6 @@ const (
 
 // String returns the kind's name as logs write it.
 func (k Kind) String() string { return [...]string{"text", "file", "notice", "delete"}[k] }
-
-const appPrefix = "application/x-acro-"
 
 // Classify returns the kind of content. For content that cannot be sent it returns a *sms.Refusal.
 func (req *Request) Classify() (Kind, error) {
@@ -74,13 +73,13 @@ func (req *Request) kind() (Kind, *sms.Refusal) {
 	switch t := req.ContentType; {
 	case t == "":
 		return sniff(req.Body.Reveal()), nil
-	case t == appPrefix+"filetransfer+json", t == appPrefix+"filetransfer":
+	case t == params.AppPrefix+"filetransfer+json", t == params.AppPrefix+"filetransfer":
 		return File, nil
-	case t == appPrefix+"disposition-notification", t == appPrefix+"disposition-notification+json",
+	case t == params.AppPrefix+"disposition-notification", t == params.AppPrefix+"disposition-notification+json",
 		t == "message/imdn+xml", t == "application/im-iscomposing+xml":
 		return Notice, nil
-	case t == appPrefix+"delete-message+json", t == appPrefix+"delete-message":
-		if doc := req.Body.Reveal(); !validJSON(doc) || !isDelete(gjson.Parse(doc)) {
+	case t == params.AppPrefix+"delete-message+json", t == params.AppPrefix+"delete-message":
+		if doc := req.Body.Reveal(); !params.ValidJSON(doc) || !isDelete(gjson.Parse(doc)) {
 			return Delete, sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON to delete messages", "offset", "1")
 		}
 		return Delete, nil
@@ -102,7 +101,7 @@ func sniff(body string) Kind {
 		return File
 	case notice.MatchString(trimmed):
 		return Notice
-	case trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') && validJSON(trimmed):
+	case trimmed != "" && (trimmed[0] == '{' || trimmed[0] == '[') && params.ValidJSON(trimmed):
 		if doc := gjson.Parse(trimmed); isDisposition(doc) {
 			return Notice
 		} else if isDelete(doc) {
@@ -129,7 +128,7 @@ func containsKey(body string) bool {
 
 // containsAttachment parses a JSON document, because its names may be escaped.
 func containsAttachment(body string) (found bool) {
-	if body = strings.TrimSpace(body); !strings.Contains(body, `\u`) || !validJSON(body) {
+	if body = strings.TrimSpace(body); !strings.Contains(body, `\u`) || !params.ValidJSON(body) {
 		return false
 	}
 	gjson.Get(body, "attachments").ForEach(func(_, item gjson.Result) bool {

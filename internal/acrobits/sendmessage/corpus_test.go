@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -104,12 +105,12 @@ func (c testCase) decoder(t testing.TB) *Decoder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Decoder{Names: names, MaxSize: DefaultMaxSize}
+	d := &Decoder{Names: names, MaxSize: params.DefaultMaxSize}
 	if c.Settings.MaxSize > 0 {
 		d.MaxSize = c.Settings.MaxSize
 	}
 	if c.Settings.Path != "" {
-		if d.Path, err = ParsePattern(c.Settings.Path, names); err != nil {
+		if d.Path, err = params.ParsePattern(c.Settings.Path, names); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,7 +175,7 @@ func TestCorpus(t *testing.T) {
 				User: req.User, Secret: req.Secret.Reveal(), Sender: req.Sender, Body: req.Body.Reveal(), Kind: kind.String(),
 				Reply: "xml", To: req.To, ContentType: req.ContentType, Smart: req.Smart, InstallID: req.InstallID,
 			}
-			if req.Form == JSON {
+			if req.Form == params.JSON {
 				got.Reply = "json"
 			}
 			got.Disposition.ID, got.Disposition.Wishes = req.Disposition.ID, req.Disposition.Wishes

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -40,11 +41,11 @@ func (req *Request) isParameter(value string) bool {
 	case req.User, req.Secret.Reveal(), req.InstallID, req.ContentType, req.Sender:
 		return true
 	}
-	if !looksLikeNumber(value) {
+	if !params.LooksLikeNumber(value) {
 		return false
 	}
-	bare := bareNumber(value)
-	return bare == bareNumber(req.Sender) || slices.ContainsFunc(req.To, func(to string) bool { return bare == bareNumber(to) })
+	bare := params.BareNumber(value)
+	return bare == params.BareNumber(req.Sender) || slices.ContainsFunc(req.To, func(to string) bool { return bare == params.BareNumber(to) })
 }
 
 // isWishList reports whether a value may be a list of wishes, which may be empty.
@@ -67,7 +68,7 @@ func isConstant(id string) bool {
 		return true
 	}
 	if strings.Contains(id, "%") {
-		id = unescape(id, false)
+		id = params.Unescape(id, false)
 	}
 	return strings.ContainsAny(id, "{}\"") || id != "" && strings.IndexByte("$%", id[0]) >= 0 ||
 		strings.Contains(id, "/") && mediaTypeLike.MatchString(id) ||
@@ -109,7 +110,7 @@ func isWords(id string) bool {
 	for i := 0; i < len(id); i++ {
 		c := id[i]
 		switch {
-		case isLetter(c):
+		case params.IsLetter(c):
 			c |= 0x20
 		case c >= '0' && c <= '9' || c >= 0x80:
 			return false

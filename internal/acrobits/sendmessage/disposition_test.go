@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 )
 
 // A constant in the place of the id is none, or the second text of the same words would be taken
@@ -74,7 +76,7 @@ func dispositionOf(t interface {
 }, value string) *Request {
 	t.Helper()
 	form := url.Values{"from": {"johndow"}, "password": {"12345678"}, "to": {"+15551231234"}, "body": {"Hello"}, "disposition_notification": {value}}
-	d := Decoder{Names: defaultNames, MaxSize: DefaultMaxSize}
+	d := Decoder{Names: defaultNames, MaxSize: params.DefaultMaxSize}
 	req, err := d.Decode(httptest.NewRequest(http.MethodGet, "/?"+form.Encode(), nil))
 	if err != nil {
 		t.Fatal(err)

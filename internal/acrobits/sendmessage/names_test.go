@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -50,7 +51,7 @@ func TestNestedAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &Decoder{Names: names, MaxSize: DefaultMaxSize}
+	d := &Decoder{Names: names, MaxSize: params.DefaultMaxSize}
 	leaves := []struct{ name, value string }{
 		{"password", "12345678"}, {"to", "+15551231234"}, {"text", "Hi <&> \"there\""}, {"content_type", "text/plain"},
 		{"disposition_notification", "xkXRBMCL.twvNcfC9:display"}, {"unknown", "x"}, {"sender", "+15550001111"},
@@ -96,7 +97,7 @@ func TestParsePattern(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"/send/{token}": "", "/{to}/{body}/": "", "send": "begins with /", "/{nothing}": "unknown parameter; known parameters: user, ", "/a{to}": "either a word or one {name}", "/{to": "either a word",
 	} {
-		if _, err := ParsePattern(pattern, defaultNames); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		if _, err := params.ParsePattern(pattern, defaultNames); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", pattern, err, want)
 		}
 	}

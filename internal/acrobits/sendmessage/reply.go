@@ -2,7 +2,6 @@ package sendmessage
 
 import (
 	"bytes"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,82 +11,26 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // MaxMessage is the maximum number of characters of an error that the app shows.
 const MaxMessage = 100
 
-// Form is the form of a reply.
-type Form uint8
-
-// The forms.
-const (
-	formByRequest Form = iota
-	XML
-	JSON
-)
-
-// ParseForm reads a form's name, xml or json.
-func ParseForm(name string) (Form, bool) {
-	switch name {
-	case "xml":
-		return XML, true
-	case "json":
-		return JSON, true
-	}
-	return formByRequest, false
-}
-
-// formOf returns the form that Accept prefers, or else JSON for a request with a JSON Content-Type,
-// or else formByRequest.
-func formOf(accept, claimed string) Form {
-	xmlWanted, jsonWanted := 0.0, 0.0 // quality values
-	if accept != "" && accept != "*/*" {
-		for part := range strings.SplitSeq(accept, ",") {
-			t, params, err := mime.ParseMediaType(part)
-			q := 1.0
-			if given, absent := strconv.ParseFloat(params["q"], 64); absent == nil {
-				q = given
-			}
-			switch {
-			case err != nil:
-			case isJSON(t):
-				jsonWanted = max(jsonWanted, q)
-			case t == "text/xml" || t == "application/xml":
-				xmlWanted = max(xmlWanted, q)
-			}
-		}
-	}
-	switch {
-	case jsonWanted > xmlWanted:
-		return JSON
-	case xmlWanted > jsonWanted:
-		return XML
-	}
-	if isJSON(claimed) {
-		return JSON
-	}
-	return formByRequest
-}
-
-func isJSON(mediaType string) bool {
-	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json")
-}
-
 // Replier writes replies. The zero value follows the specification.
 type Replier struct {
 	// Form overrides the form of the request unless Form is zero.
-	Form Form
+	Form params.Form
 	// Legacy adds error and description, which older apps read.
 	Legacy bool
 }
 
 // Accept writes the success reply. The id may be empty.
-func (p Replier) Accept(w http.ResponseWriter, form Form, id string) error {
+func (p Replier) Accept(w http.ResponseWriter, form params.Form, id string) error {
 	b := make([]byte, 0, 128)
 	id = oneLine(id)
-	if p.form(form) == JSON {
+	if p.form(form) == params.JSON {
 		b = append(b, '{')
 		if id != "" {
 			b = append(appendJSON(append(b, "\n    \"sms_id\" : "...), id), '\n')
@@ -106,10 +49,10 @@ func (p Replier) Accept(w http.ResponseWriter, form Form, id string) error {
 }
 
 // Refuse writes the error reply: one line of at most MaxMessage characters.
-func (p Replier) Refuse(w http.ResponseWriter, form Form, status int, sentence string, retryAfter time.Duration) error {
+func (p Replier) Refuse(w http.ResponseWriter, form params.Form, status int, sentence string, retryAfter time.Duration) error {
 	sentence = Shorten(sentence)
 	var b []byte
-	if p.form(form) == JSON {
+	if p.form(form) == params.JSON {
 		b = appendJSON(append(b, "{\n    \"message\" : "...), sentence)
 		b = append(p.legacyJSON(append(b, '\n'), true, status, sentence), "}\n"...)
 	} else {
@@ -125,8 +68,8 @@ func (p Replier) Refuse(w http.ResponseWriter, form Form, status int, sentence s
 	return p.write(w, form, status, b)
 }
 
-func (p Replier) form(form Form) Form {
-	if p.Form != formByRequest {
+func (p Replier) form(form params.Form) params.Form {
+	if p.Form != params.FormByRequest {
 		return p.Form
 	}
 	return form
@@ -138,10 +81,10 @@ var (
 	noStore     = []string{"no-store"}
 )
 
-func (p Replier) write(w http.ResponseWriter, form Form, status int, body []byte) error {
+func (p Replier) write(w http.ResponseWriter, form params.Form, status int, body []byte) error {
 	h := w.Header()
 	h["Content-Type"] = contentXML
-	if p.form(form) == JSON {
+	if p.form(form) == params.JSON {
 		h["Content-Type"] = contentJSON
 	}
 	h["Cache-Control"] = noStore

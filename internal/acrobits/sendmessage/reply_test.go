@@ -12,25 +12,27 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 )
 
 // The replies of the specification, byte for byte but for the line end.
 func TestSpecifiedReplies(t *testing.T) {
 	for _, c := range []struct {
-		form   Form
+		form   params.Form
 		status int
 		id     string
 		text   string
 		want   string
 		kind   string
 	}{
-		{XML, 200, "afe3259dc234", "", "<response>\n    <sms_id>afe3259dc234</sms_id>\n</response>\n", "text/xml; charset=utf-8"},
-		{XML, 402, "", "Not enough credit", "<response><message>Not enough credit</message></response>\n", "text/xml; charset=utf-8"},
-		{JSON, 200, "12456", "", "{\n    \"sms_id\" : \"12456\"\n}\n", "application/json"},
-		{JSON, 406, "", "Invalid recipient", "{\n    \"message\" : \"Invalid recipient\"\n}\n", "application/json"},
-		{XML, 200, "", "", "<response></response>\n", "text/xml; charset=utf-8"},
-		{JSON, 200, "", "", "{}\n", "application/json"},
-		{formByRequest, 200, "1", "", "<response>\n    <sms_id>1</sms_id>\n</response>\n", "text/xml; charset=utf-8"},
+		{params.XML, 200, "afe3259dc234", "", "<response>\n    <sms_id>afe3259dc234</sms_id>\n</response>\n", "text/xml; charset=utf-8"},
+		{params.XML, 402, "", "Not enough credit", "<response><message>Not enough credit</message></response>\n", "text/xml; charset=utf-8"},
+		{params.JSON, 200, "12456", "", "{\n    \"sms_id\" : \"12456\"\n}\n", "application/json"},
+		{params.JSON, 406, "", "Invalid recipient", "{\n    \"message\" : \"Invalid recipient\"\n}\n", "application/json"},
+		{params.XML, 200, "", "", "<response></response>\n", "text/xml; charset=utf-8"},
+		{params.JSON, 200, "", "", "{}\n", "application/json"},
+		{params.FormByRequest, 200, "1", "", "<response>\n    <sms_id>1</sms_id>\n</response>\n", "text/xml; charset=utf-8"},
 	} {
 		w := httptest.NewRecorder()
 		var err error
@@ -61,7 +63,7 @@ func TestReplyHeaders(t *testing.T) {
 		{405, 0, "", "GET, POST, PUT"},
 	} {
 		w := httptest.NewRecorder()
-		if err := (Replier{}).Refuse(w, JSON, c.status, "no – нет", c.after); err != nil {
+		if err := (Replier{}).Refuse(w, params.JSON, c.status, "no – нет", c.after); err != nil {
 			t.Fatal(err)
 		}
 		if h := w.Header(); h.Get("Retry-After") != c.retry || h.Get("Allow") != c.allow || h.Get("Cache-Control") != "no-store" ||
@@ -74,48 +76,24 @@ func TestReplyHeaders(t *testing.T) {
 func TestLegacyReplies(t *testing.T) {
 	for want, write := range map[string]func(w http.ResponseWriter) error{
 		"<response>\n    <sms_id>1</sms_id>\n<error>0</error><description>Success</description></response>\n": func(w http.ResponseWriter) error {
-			return Replier{Legacy: true}.Accept(w, XML, "1")
+			return Replier{Legacy: true}.Accept(w, params.XML, "1")
 		},
 		"<response><message>a &amp; b</message><error>402</error><description>a &amp; b</description></response>\n": func(w http.ResponseWriter) error {
-			return Replier{Legacy: true}.Refuse(w, XML, 402, "a & b", 0)
+			return Replier{Legacy: true}.Refuse(w, params.XML, 402, "a & b", 0)
 		},
 		"{\n    \"sms_id\" : \"1\",\n    \"error\" : 0,\n    \"description\" : \"Success\"\n}\n": func(w http.ResponseWriter) error {
-			return Replier{Legacy: true}.Accept(w, JSON, "1")
+			return Replier{Legacy: true}.Accept(w, params.JSON, "1")
 		},
 		"{\n    \"error\" : 0,\n    \"description\" : \"Success\"\n}\n": func(w http.ResponseWriter) error {
-			return Replier{Legacy: true}.Accept(w, JSON, "")
+			return Replier{Legacy: true}.Accept(w, params.JSON, "")
 		},
 		"{\n    \"message\" : \"no\",\n    \"error\" : 402,\n    \"description\" : \"no\"\n}\n": func(w http.ResponseWriter) error {
-			return Replier{Legacy: true, Form: JSON}.Refuse(w, XML, 402, "no", 0)
+			return Replier{Legacy: true, Form: params.JSON}.Refuse(w, params.XML, 402, "no", 0)
 		},
 	} {
 		w := httptest.NewRecorder()
 		if err := write(w); err != nil || w.Body.String() != want {
 			t.Errorf("got %q %v, want %q", w.Body, err, want)
-		}
-	}
-}
-
-func TestForm(t *testing.T) {
-	for _, c := range []struct {
-		accept, contentType string
-		want                Form
-	}{
-		{"", "", formByRequest},
-		{"*/*", "", formByRequest},
-		{"application/json", "", JSON},
-		{"text/xml", "application/json", XML},
-		{"application/xml;q=0.9, text/plain", "", XML},
-		{"application/json, text/xml", "", formByRequest},
-		{"application/json;q=0, text/xml", "", XML},
-		{"application/json;q=0.000, text/xml;q=0.1", "", XML},
-		{"application/json, text/xml;q=0.0", "", JSON},
-		{"application/vnd.api+json", "", JSON},
-		{"text/html", "application/json; charset=utf-8", JSON},
-		{";;;", "Application/JSON", JSON},
-	} {
-		if got := formOf(c.accept, mediaType(c.contentType)); got != c.want {
-			t.Errorf("Accept %q, Content-Type %q: %d, want %d", c.accept, c.contentType, got, c.want)
 		}
 	}
 }
@@ -148,7 +126,7 @@ func TestShorten(t *testing.T) {
 		if Shorten(short) != short {
 			t.Fatalf("%q changes again", short)
 		}
-		for _, form := range []Form{XML, JSON} {
+		for _, form := range []params.Form{params.XML, params.JSON} {
 			w := httptest.NewRecorder()
 			if err := (Replier{}).Refuse(w, form, 402, text, 0); err != nil {
 				t.Fatal(err)
@@ -157,7 +135,7 @@ func TestShorten(t *testing.T) {
 				Message string `xml:"message" json:"message"`
 			}
 			var err error
-			if form == JSON {
+			if form == params.JSON {
 				err = json.Unmarshal(w.Body.Bytes(), &read)
 			} else {
 				err = xml.Unmarshal(w.Body.Bytes(), &read)
@@ -177,7 +155,7 @@ func TestAcceptHostileID(t *testing.T) {
 		" ":                    "",
 		"gr\xfc":               "gr\uFFFD",
 	} {
-		for _, form := range []Form{XML, JSON} {
+		for _, form := range []params.Form{params.XML, params.JSON} {
 			for _, legacy := range []bool{false, true} {
 				w := httptest.NewRecorder()
 				if err := (Replier{Legacy: legacy}).Accept(w, form, in); err != nil {
@@ -187,7 +165,7 @@ func TestAcceptHostileID(t *testing.T) {
 					ID *string `xml:"sms_id" json:"sms_id"`
 				}
 				unmarshal := xml.Unmarshal
-				if form == JSON {
+				if form == params.JSON {
 					unmarshal = json.Unmarshal
 				}
 				if err := unmarshal(w.Body.Bytes(), &read); err != nil || (read.ID != nil) != (want != "") || want != "" && *read.ID != want {
@@ -199,7 +177,7 @@ func TestAcceptHostileID(t *testing.T) {
 }
 
 func BenchmarkReply(b *testing.B) {
-	for name, form := range map[string]Form{"XML": XML, "JSON": JSON} {
+	for name, form := range map[string]params.Form{"XML": params.XML, "JSON": params.JSON} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			w := httptest.NewRecorder()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 )
 
 const aForm = "application/x-www-form-urlencoded"
@@ -57,7 +59,7 @@ func TestUnknownParameters(t *testing.T) {
 
 // Whatever a text is and however a template damages it, nothing of it is told.
 func TestUnknownShowsNoText(t *testing.T) {
-	d := &Decoder{Names: defaultNames, MaxSize: DefaultMaxSize}
+	d := &Decoder{Names: defaultNames, MaxSize: params.DefaultMaxSize}
 	rapid.Check(t, func(t *rapid.T) {
 		const canary = "Kanarienvogel"
 		text := canary + rapid.StringMatching(`( [a-z]{1,5}|[,.!?<>"{}=]| `+canary+`){0,5}`).Draw(t, "text")

@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"errors"
@@ -11,20 +11,31 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// role is the meaning of a parameter, independent of its name in the template.
-type role uint8
+// Role is the meaning of a parameter, independent of its name in the template.
+type Role uint8
 
+// The roles.
 const (
-	roleUser role = iota
-	rolePassword
-	roleSender
-	roleTo
-	roleBody
-	roleContentType
-	roleDisposition
-	roleSmart
-	roleInstallID
-	roleFrom // the user's name or the sender; fill decides
+	RoleUser Role = iota
+	RolePassword
+	RoleSender
+	RoleTo
+	RoleBody
+	RoleContentType
+	RoleDisposition
+	RoleSmart
+	RoleInstallID
+	RoleFrom // the user's name or the sender; the service decides
+	// Fetch Messages.
+	RoleLastID
+	RoleLastSentID
+	// The push token and account removal reporters. The first pair of token and app is for
+	// messages.
+	RoleSelector
+	RoleMessageToken
+	RoleMessageApp
+	RoleToken
+	RoleApp
 	roles
 )
 
@@ -32,60 +43,102 @@ const (
 // specification.
 var roleNames = [roles]string{
 	"user", "password", "sender", "sms_to", "sms_body", "content_type", "disposition_notification", "smart", "installid", "from",
+	"last_id", "last_sent_id", "selector", "token_msgs", "appid_msgs", "token", "appid",
 }
 
 // aliases are the known names of each role in templates. If several are present, the first in this
 // list counts. Operators must not have to change a template, so every name that occurs in practice
 // belongs here.
 var aliases = [roles][]string{
-	roleUser: {"username", "cloud_username", "user", "u", "account", "login", "email", "authUsername", "sip_user"},
-	rolePassword: {
+	RoleUser: {"username", "cloud_username", "user", "u", "account", "login", "email", "authUsername", "sip_user"},
+	RolePassword: {
 		"password", "cloud_password", "pass", "passwd", "p", "pwd", "secret", "token", "auth_token", "api_key", "access_token",
 	},
-	roleSender: {"caller_id", "from_number", "sender", "userCallerId", "sender_id", "src", "did"},
-	roleTo: {
+	RoleSender: {"caller_id", "from_number", "sender", "userCallerId", "sender_id", "src", "did"},
+	RoleTo: {
 		"sms_to", "to", "dst", "da", "recipient", "destination", "dest", "receiver", "number", "phone", "phone_number", "msisdn", "to_number",
 	},
-	roleBody: {
+	RoleBody: {
 		"sms_body", "body", "message_body", "msg", "message", "text", "sms_text", "message_text", "ud", "content",
 	},
-	roleContentType: {"content_type", "type"},
-	roleDisposition: {"disposition_notification", "imdn"},
-	roleSmart:       {"smart"},
-	roleInstallID:   {"installid", "device", "device_id"},
-	roleFrom:        {"from"},
+	RoleContentType: {"content_type", "type"},
+	RoleDisposition: {"disposition_notification", "imdn"},
+	RoleSmart:       {"smart"},
+	RoleInstallID:   {"installid", "device", "device_id"},
+	RoleFrom:        {"from"},
+
+	RoleLastID:       {"last_id", "last_known_sms_id", "last_known", "last_sms_id"},
+	RoleLastSentID:   {"last_sent_id", "last_known_sent_sms_id", "last_sent_sms_id"},
+	RoleSelector:     {"selector"},
+	RoleMessageToken: {"token_msgs", "pushTokenOther"},
+	RoleMessageApp:   {"appid_msgs", "pushappid_other"},
+	RoleToken:        {"push_token", "token"},
+	RoleApp:          {"push_appid", "appid"},
+}
+
+// Service is a web service of the app.
+type Service uint8
+
+// The services.
+const (
+	SendMessage Service = iota
+	FetchMessages
+	PushToken // the reporters of push tokens and of removed accounts
+)
+
+// services are the first and last role of each service besides those of the sender, and the roles
+// whose absence is explained to the operator.
+var services = [...]struct {
+	first, last Role
+	required    []Role
+}{
+	SendMessage:   {RoleUser, RoleFrom, []Role{RoleUser, RolePassword, RoleTo, RoleBody}},
+	FetchMessages: {RoleLastID, RoleLastSentID, []Role{RoleUser, RolePassword}},
+	PushToken:     {RoleSelector, RoleApp, []Role{RoleUser, RolePassword}},
+}
+
+// of reports whether a service has the role.
+func (r Role) of(s Service) bool {
+	return r.credential() || r == RoleInstallID || r == RoleFrom || r >= services[s].first && r <= services[s].last
 }
 
 // name is the role of a parameter name, and its rank among the names of that role.
 type name struct {
-	role role
+	role Role
 	rank int
 }
 
 // Names maps parameter names to roles. It ignores case, _ and -. A name with dots, such as
 // auth.login, is the path of a member inside JSON objects, or of an element inside XML elements.
 type Names struct {
-	table  map[string]name
-	dotted bool // the table contains names with dots
+	table    map[string]name
+	dotted   bool // the table contains names with dots
+	required []Role
 }
 
-// ParseNames returns the known names and an operator's own names, which have precedence. The key is
-// a role such as sms_to (or to), the values are parameter names.
-func ParseNames(own map[string][]string) (*Names, error) {
-	n := &Names{table: make(map[string]name, 64)}
-	for r, list := range aliases {
+// ParseNames returns the known names of a service and an operator's own names, which have
+// precedence. The key is a role such as sms_to (or to), the values are parameter names.
+func ParseNames(service Service, own map[string][]string) (*Names, error) {
+	n := &Names{table: make(map[string]name, 64), required: services[service].required}
+	for r, list := range aliases { // names of the service come last: token is a password, but not to PushToken
 		for rank, alias := range list {
-			n.table[canonical(alias)] = name{role(r), rank + 1000}
+			if Role(r).of(service) {
+				n.table[canonical(alias)] = name{Role(r), rank + 1000}
+			}
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(own)) {
 		r, ok := parseRole(key)
 		if !ok {
-			return nil, errors.New(suggest.Unknown("parameter", key, roleNames[:roleFrom]))
+			return nil, errors.New(suggest.Unknown("parameter", key, roleNames[:RoleFrom]))
 		}
 		for rank, alias := range own[key] {
 			if fault := problemOfName(alias); fault != "" {
 				return nil, fmt.Errorf("a name for the parameter %s %s", roleNames[r], fault)
+			}
+			known := n.table[canonical(alias)].role
+			if !r.of(service) || known >= RoleLastID { // the app's own names keep their meaning
+				continue
 			}
 			n.table[canonical(alias)] = name{r, rank}
 			n.dotted = n.dotted || strings.Contains(alias, ".")
@@ -111,13 +164,13 @@ func problemOfName(alias string) string {
 var indexed = regexp.MustCompile(`\[\d+\]`)
 
 // parseRole finds a role by its name or by any alias.
-func parseRole(s string) (role, bool) {
-	for r := role(0); r < roleFrom; r++ {
+func parseRole(s string) (Role, bool) {
+	for r := Role(0); r < RoleFrom; r++ {
 		if canonical(roleNames[r]) == canonical(s) {
 			return r, true
 		}
 	}
-	for r := role(0); r < roleFrom; r++ {
+	for r := Role(0); r < RoleFrom; r++ {
 		for _, alias := range aliases[r] {
 			if canonical(alias) == canonical(s) {
 				return r, true
@@ -128,7 +181,7 @@ func parseRole(s string) (role, bool) {
 }
 
 // isAlias reports whether a name is a known alias of a role.
-func isAlias(r role, name string) bool {
+func isAlias(r Role, name string) bool {
 	return slices.ContainsFunc(aliases[r], func(alias string) bool { return canonical(alias) == canonical(name) })
 }
 
@@ -155,13 +208,13 @@ func appendCanonical(dst []byte, s string) []byte {
 }
 
 // decides reports whether the role determines the user, the sender, the recipient or the text.
-func (r role) decides() bool { return r <= roleBody || r == roleFrom }
+func (r Role) decides() bool { return r <= RoleBody || r == RoleFrom }
 
 // identity reports whether the role is a credential or can be the user's name.
-func (r role) identity() bool { return r.credential() || r == roleFrom }
+func (r Role) identity() bool { return r.credential() || r == RoleFrom }
 
 // credential reports whether the role is the user or the password.
-func (r role) credential() bool { return r == roleUser || r == rolePassword }
+func (r Role) credential() bool { return r == RoleUser || r == RolePassword }
 
 // values are the parameters of one source: the query, the body, the path or the headers.
 type values struct {
@@ -253,7 +306,7 @@ func (v *values) merge(inner *values) {
 			*outer = f
 		case f.clash && outer.text == f.text:
 			*outer = f
-		case f.text != "" && f.text != outer.text && role(r).decides():
+		case f.text != "" && f.text != outer.text && Role(r).decides():
 			outer.clash = true
 			outer.more = append(append(outer.more, f.text), f.more...)
 		}

@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import "strings"
 
@@ -18,16 +18,16 @@ func pairs(s string, emit func(name, value string)) {
 			continue
 		}
 		name, value, _ := strings.Cut(pair, "=")
-		text := unescape(value, true)
+		text := Unescape(value, true)
 		if isVariable(value) && strings.Contains(text, "\uFFFD") {
 			text = value // an unreplaced variable: %ac of %account[…]% is not an escape
 		}
-		emit(unescape(name, true), text)
+		emit(Unescape(name, true), text)
 	}
 }
 
-// unescape decodes valid %XX escapes, keeps every other %, and replaces invalid UTF-8 by U+FFFD.
-func unescape(s string, plus bool) string {
+// Unescape decodes valid %XX escapes, keeps every other %, and replaces invalid UTF-8 by U+FFFD.
+func Unescape(s string, plus bool) string {
 	first := -1
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c == '%' || c == '+' && plus || c >= 0x80 {

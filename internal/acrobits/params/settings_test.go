@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"flag"
@@ -17,9 +17,9 @@ const parametersPage = "../../../docs/settings.md"
 func TestParameterTable(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| Parameter | Known names; case, `_` and `-` make no difference |\n|---|---|\n")
-	for r, list := range aliases {
+	for r, list := range aliases[:RoleFrom+1] {
 		name := "`" + roleNames[r] + "`"
-		if role(r) == roleFrom {
+		if Role(r) == RoleFrom {
 			name = "the user, or beside one the sender"
 		}
 		fmt.Fprintf(&table, "| %s | `%s` |\n", name, strings.Join(list, "` `"))
@@ -38,6 +38,6 @@ func TestParameterTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	case old != table.String():
-		t.Error("the table of parameters is stale, run: go test ./internal/acrobits/sendmessage -run ParameterTable -update")
+		t.Error("the table of parameters is stale, run: go test ./internal/acrobits/params -run ParameterTable -update")
 	}
 }

@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"bytes"
@@ -77,7 +77,7 @@ func escapeLone(body []byte) []byte {
 			i += end
 			continue
 		}
-		if next := i + 1; rest[i] != '<' || next < len(rest) && (isLetter(rest[next]) || rest[next] >= 0x80 || bytes.IndexByte([]byte("_:/!?"), rest[next]) >= 0) {
+		if next := i + 1; rest[i] != '<' || next < len(rest) && (IsLetter(rest[next]) || rest[next] >= 0x80 || bytes.IndexByte([]byte("_:/!?"), rest[next]) >= 0) {
 			continue
 		}
 		out = append(append(out, rest[:i]...), "&lt;"...)

@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ type source struct {
 	query   string
 	body    []byte
 	claimed string
-	missing []role
+	missing []Role
 }
 
 // maxShown bounds the number of listed names.
@@ -48,7 +48,7 @@ func (s *unknownParams) add(name, value string, safe bool) {
 		s.more++
 		return
 	}
-	if bare := bareNumber(value); s.numberName == "" && len(bare) > 6 && looksLikeNumber(bare) {
+	if bare := BareNumber(value); s.numberName == "" && len(bare) > 6 && LooksLikeNumber(bare) {
 		s.numberName = name
 	}
 	for _, told := range s.shown {
@@ -67,9 +67,9 @@ func (s *unknownParams) pairs(text string) {
 			continue
 		}
 		name, value, is := strings.Cut(strings.TrimPrefix(pair, "amp;"), "=")
-		name = unescape(name, true)
+		name = Unescape(name, true)
 		safe = safe && is && showableName.MatchString(name)
-		s.add(name, unescape(value, true), safe)
+		s.add(name, Unescape(value, true), safe)
 		safe = safe && escaped.MatchString(value)
 	}
 }
@@ -117,7 +117,7 @@ func (s *unknownParams) elements(doc []byte) {
 // UnknownParameters lists the parameters with unknown names, and the options that would make them
 // known. The result contains no value, and no name that may be part of a text. It is empty if no
 // parameter is missing.
-func (req *Request) UnknownParameters() string {
+func (req *Caller) UnknownParameters() string {
 	src := req.source
 	if src == nil || len(src.missing) == 0 {
 		return ""
@@ -130,7 +130,7 @@ func (req *Request) UnknownParameters() string {
 		is = ""
 	case src.claimed == "text/plain" && body[0] != '{' && body[0] != '[' && body[0] != '<':
 		is = "text"
-	case (body[0] == '{' || body[0] == '[') && validJSON(string(body)):
+	case (body[0] == '{' || body[0] == '[') && ValidJSON(string(body)):
 		is = "JSON"
 		s.object(unwrapSingle(gjson.ParseBytes(body)), "")
 	case body[0] == '{' || body[0] == '[':
@@ -139,7 +139,7 @@ func (req *Request) UnknownParameters() string {
 		is = "XML"
 		s.elements(body)
 	default:
-		if whole := strings.TrimSpace(unescape(string(body), true)); whole != "" && (whole[0] == '{' || whole[0] == '[' || whole[0] == '"') {
+		if whole := strings.TrimSpace(Unescape(string(body), true)); whole != "" && (whole[0] == '{' || whole[0] == '[' || whole[0] == '"') {
 			is = "JSON, escaped as a form"
 			s.more++
 		} else {
@@ -162,13 +162,13 @@ func (req *Request) UnknownParameters() string {
 }
 
 // claimedForm returns the name of the form that a media type claims, empty for other media types.
-func claimedForm(mediaType string) string {
+func claimedForm(MediaType string) string {
 	switch {
-	case mediaType == "application/json" || mediaType == "text/json":
+	case MediaType == "application/json" || MediaType == "text/json":
 		return "JSON"
-	case mediaType == "text/xml" || mediaType == "application/xml":
+	case MediaType == "text/xml" || MediaType == "application/xml":
 		return "XML"
-	case mediaType == "application/x-www-form-urlencoded":
+	case MediaType == "application/x-www-form-urlencoded":
 		return "a form"
 	}
 	return ""
@@ -187,12 +187,12 @@ func (s *unknownParams) list() string {
 }
 
 // advice returns the options that define the missing parameters.
-func (s *unknownParams) advice(missing []role) string {
+func (s *unknownParams) advice(missing []Role) string {
 	var lines []string
 	for _, r := range missing {
 		name := "NAME"
 		switch {
-		case r == roleTo && s.numberName != "":
+		case r == RoleTo && s.numberName != "":
 			name = s.numberName
 		case len(missing) == 1 && len(s.shown) == 1:
 			name = s.shown[0]

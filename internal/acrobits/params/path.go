@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"errors"
@@ -31,10 +31,10 @@ func ParsePattern(s string, names *Names) (*Pattern, error) {
 		case open && closed:
 			n, ok := names.find(param)
 			if !ok {
-				return nil, errors.New("path pattern: " + suggest.Unknown("parameter", param, roleNames[:roleFrom]))
+				return nil, errors.New("path pattern: " + suggest.Unknown("parameter", param, roleNames[:RoleFrom]))
 			}
 			p.segments = append(p.segments, segment{param: param})
-			p.text = n.role == roleBody
+			p.text = n.role == RoleBody
 		case strings.ContainsAny(part, "{}"):
 			return nil, errors.New("a segment of a path pattern is either a word or one {name}")
 		default:
@@ -63,7 +63,7 @@ func (p *Pattern) read(escaped, query string, into *values) bool {
 		return false
 	}
 	for i, s := range p.segments {
-		part := unescape(parts[i], false)
+		part := Unescape(parts[i], false)
 		switch {
 		case s.param != "":
 			into.add(s.param, part)

@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ func readJSON(body []byte, into *values) *sms.Refusal {
 		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 	}
 	doc := string(body)
-	if !validJSON(doc) {
-		if doc = string(repairJSON(body)); !validJSON(doc) {
+	if !ValidJSON(doc) {
+		if doc = string(repairJSON(body)); !ValidJSON(doc) {
 			return sms.RefuseAs(sms.BadRequest, sms.Unreadable, "form", "JSON", "offset", strconv.Itoa(errorOffset(body)))
 		}
 	}
@@ -49,9 +49,9 @@ func unwrapSingle(value gjson.Result) gjson.Result {
 // maxNesting is the maximum nesting of lists and objects. Documents of apps have 3 levels.
 const maxNesting = 32
 
-// validJSON reports whether a document is valid and not nested too deeply. gjson is recursive, so
+// ValidJSON reports whether a document is valid and not nested too deeply. gjson is recursive, so
 // the levels are counted before it parses the document.
-func validJSON(doc string) bool {
+func ValidJSON(doc string) bool {
 	if strings.Count(doc, "[")+strings.Count(doc, "{") > maxNesting && nesting(doc) > maxNesting {
 		return false
 	}
@@ -125,7 +125,7 @@ func readObject(object gjson.Result, into *values, path []string) {
 	}
 	if hasAttachments(object) { // the description of a file, with or without parameters around it
 		into.any = true
-		into.field[roleBody] = field{name: roleNames[roleBody], text: object.Raw, present: true}
+		into.field[RoleBody] = field{name: roleNames[RoleBody], text: object.Raw, present: true}
 	}
 }
 
@@ -157,33 +157,33 @@ func (v *values) isEnvelope(param string, value gjson.Result, inner *values) boo
 	if hasAttachments(value) {
 		return false
 	}
-	has := func(list ...role) bool {
-		return slices.ContainsFunc(list, func(r role) bool { return inner.field[r].present })
+	has := func(list ...Role) bool {
+		return slices.ContainsFunc(list, func(r Role) bool { return inner.field[r].present })
 	}
 	switch n.role {
-	case rolePassword:
+	case RolePassword:
 		return false
-	case roleUser, roleFrom:
-		return has(roleUser, rolePassword)
-	case roleBody:
-		return has(roleTo, roleBody)
-	case roleTo, roleSender:
-		if !has(roleTo, roleSender) || has(roleBody) && n.role == roleSender {
-			return has(roleTo) && has(roleBody)
+	case RoleUser, RoleFrom:
+		return has(RoleUser, RolePassword)
+	case RoleBody:
+		return has(RoleTo, RoleBody)
+	case RoleTo, RoleSender:
+		if !has(RoleTo, RoleSender) || has(RoleBody) && n.role == RoleSender {
+			return has(RoleTo) && has(RoleBody)
 		}
-		if has(roleTo) && n.role == roleSender {
-			inner.field[roleSender], inner.field[roleTo] = inner.field[roleTo], field{}
-		} else if n.role == roleTo && !has(roleTo) {
-			inner.field[roleTo], inner.field[roleSender] = inner.field[roleSender], field{}
+		if has(RoleTo) && n.role == RoleSender {
+			inner.field[RoleSender], inner.field[RoleTo] = inner.field[RoleTo], field{}
+		} else if n.role == RoleTo && !has(RoleTo) {
+			inner.field[RoleTo], inner.field[RoleSender] = inner.field[RoleSender], field{}
 		}
 		return true
 	}
-	return has(roleUser, rolePassword, roleTo, roleBody, roleSender, roleFrom)
+	return has(RoleUser, RolePassword, RoleTo, RoleBody, RoleSender, RoleFrom)
 }
 
 // list adds a list of values. Several wishes become one value.
 func (v *values) list(param string, array gjson.Result) {
-	if n, _ := v.names.find(param); n.role == roleDisposition {
+	if n, _ := v.names.find(param); n.role == RoleDisposition {
 		var wishes []string
 		array.ForEach(func(_, item gjson.Result) bool {
 			wishes = append(wishes, scalar(item))

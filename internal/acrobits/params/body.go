@@ -1,4 +1,4 @@
-package sendmessage
+package params
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func (d *Decoder) tooLarge() error {
 
 // readBody detects the form of the body. It does not trust the Content-Type, which operators set by
 // hand.
-func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query, into *values) error {
+func (d *Decoder) readBody(r *http.Request, claimed string, req *Caller, query, into *values) error {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil
 	}
@@ -52,10 +52,10 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query,
 	req.source.body = doc
 	if claimed == "text/plain" && query.lacksText() && !isTemplate(doc, into.any) { // the body is the text itself
 		*into = values{names: d.Names}
-		into.add(roleNames[roleBody], string(bytes.ToValidUTF8(data, []byte("\uFFFD"))))
+		into.add(roleNames[RoleBody], string(bytes.ToValidUTF8(data, []byte("\uFFFD"))))
 		return nil
 	}
-	if req.Form == formByRequest {
+	if req.Form == FormByRequest {
 		req.Form = form
 	}
 	if refusal != nil {
@@ -68,15 +68,15 @@ func (d *Decoder) readBody(r *http.Request, claimed string, req *Request, query,
 func (d *Decoder) readDocument(doc []byte, claimed string, into *values) (Form, *sms.Refusal) {
 	switch {
 	case len(doc) == 0:
-		return formByRequest, nil
-	case doc[0] == '{' || doc[0] == '[' || isJSON(claimed) && !isLetter(doc[0]):
+		return FormByRequest, nil
+	case doc[0] == '{' || doc[0] == '[' || IsJSON(claimed) && !IsLetter(doc[0]):
 		return JSON, readJSON(doc, into)
 	case doc[0] == '<':
-		return formByRequest, readXML(doc, into)
+		return FormByRequest, readXML(doc, into)
 	}
 	into.pairs = true
 	pairs(string(bytes.TrimRight(doc, "\r\n")), into.add)
-	return formByRequest, nil
+	return FormByRequest, nil
 }
 
 // isTemplate reports whether a body that may be a bare text comes from an operator's template

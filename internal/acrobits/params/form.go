@@ -1,0 +1,64 @@
+package params
+
+import (
+	"mime"
+	"strconv"
+	"strings"
+)
+
+// Form is the form of a reply.
+type Form uint8
+
+// The forms.
+const (
+	FormByRequest Form = iota
+	XML
+	JSON
+)
+
+// ParseForm reads a form's name, xml or json.
+func ParseForm(name string) (Form, bool) {
+	switch name {
+	case "xml":
+		return XML, true
+	case "json":
+		return JSON, true
+	}
+	return FormByRequest, false
+}
+
+// formOf returns the form that Accept prefers, or else JSON for a request with a JSON Content-Type,
+// or else FormByRequest.
+func formOf(accept, claimed string) Form {
+	xmlWanted, jsonWanted := 0.0, 0.0 // quality values
+	if accept != "" && accept != "*/*" {
+		for part := range strings.SplitSeq(accept, ",") {
+			t, params, err := mime.ParseMediaType(part)
+			q := 1.0
+			if given, absent := strconv.ParseFloat(params["q"], 64); absent == nil {
+				q = given
+			}
+			switch {
+			case err != nil:
+			case IsJSON(t):
+				jsonWanted = max(jsonWanted, q)
+			case t == "text/xml" || t == "application/xml":
+				xmlWanted = max(xmlWanted, q)
+			}
+		}
+	}
+	switch {
+	case jsonWanted > xmlWanted:
+		return JSON
+	case xmlWanted > jsonWanted:
+		return XML
+	}
+	if IsJSON(claimed) {
+		return JSON
+	}
+	return FormByRequest
+}
+
+func IsJSON(MediaType string) bool {
+	return MediaType == "application/json" || strings.HasSuffix(MediaType, "+json")
+}
