@@ -32,6 +32,9 @@ var mostUsed = []string{
 	"twilio", "telnyx", "voipms", "bandwidth", "vonage_sms", "flowroute", "plivo", "signalwire", "sinch", "infobip", "messagebird", "clicksend", "aws_sns", "bulkvs", "ringcentral",
 }
 
+// gsmOnly are the adapters whose API has no other alphabet than GSM.
+var gsmOnly = map[string]bool{"mikrotik": true}
+
 // The collection is large and its files are short.
 func TestCollection(t *testing.T) {
 	var lines []int
@@ -253,6 +256,9 @@ func TestHostileText(t *testing.T) {
 				if c.media != nil && causeOf(err) == "unsupported_content" {
 					continue
 				}
+				if gsmOnly[name] && causeOf(err) == "unsupported_content" {
+					continue
+				}
 				if err != nil {
 					t.Errorf("%s %q: %v", name, c.text, err)
 					continue
@@ -413,6 +419,9 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 			for _, body := range []string{"{}", "[]", `"ok"`, "null", "1"} {
 				if status < 200 || status > 299 {
 					break
+				}
+				if name == "mikrotik" && body == "[]" { // see acceptedAnyway
+					continue
 				}
 				if r := sent.Read(status, http.Header{}, []byte(body), true); r.Outcome == sms.Accepted {
 					t.Errorf("%s: %d %q is accepted", name, status, body)

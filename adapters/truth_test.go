@@ -423,9 +423,9 @@ func TestTextStaysInItsPlace(t *testing.T) {
 			h.Del("X-Ms-Content-Sha256")
 		}
 		query, _ := url.ParseQuery(r.URL.RawQuery)
-		delete(query, "text")
-		delete(query, "msg")
-		delete(query, "coding")
+		for _, name := range []string{"text", "msg", "coding", "m", "content", "message", "body", "Text", "messageContent"} {
+			delete(query, name)
+		}
 		list := []string{r.Method, r.URL.Scheme, r.URL.Host, r.Host, r.URL.EscapedPath(), r.URL.Fragment, fmt.Sprint(r.URL.User), query.Encode()}
 		for _, name := range slices.Sorted(maps.Keys(h)) {
 			list = append(list, name+": "+strings.Join(h[name], "|"))
@@ -441,6 +441,9 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		name := rapid.SampledFrom(Names()).Draw(t, "adapter")
 		f := fixtures[name]
 		x, err := f.adapter.Prepare(t.Context(), saying(text), noToken, now)
+		if gsmOnly[name] && causeOf(err) == "unsupported_content" {
+			return
+		}
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
