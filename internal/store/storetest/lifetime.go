@@ -105,7 +105,9 @@ func older(t *testing.T, s *suite) {
 	if err := store.Close(); err != nil {
 		t.Error(err)
 	}
-	s.exec("DROP TABLE acrobits_sms_messages")
+	for _, table := range []string{"messages", "sequence", "deliveries", "holders", "first_holders", "hidden", "receipts", "media", "devices", "pushes"} {
+		s.exec("DROP TABLE acrobits_sms_" + table)
+	}
 	s.exec("ALTER TABLE acrobits_sms_entries DROP COLUMN cuts")
 	s.exec("ALTER TABLE acrobits_sms_entries DROP COLUMN digest")
 	for _, column := range []string{"username", "segments", "code", "detail"} {
@@ -118,6 +120,34 @@ func older(t *testing.T, s *suite) {
 	s.same(s.read(store, key(1)), want)
 	s.same(*store.Secret(), secret)
 	s.same(s.rows("SELECT id FROM acrobits_sms_messages"), []string(nil))
+}
+
+// A message that an older version has stored keeps its columns, and is no item.
+func olderMessage(t *testing.T, s *suite) {
+	store, err := s.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, table := range []string{"sequence", "deliveries", "holders", "first_holders", "hidden", "receipts", "media", "devices", "pushes"} {
+		s.exec("DROP TABLE acrobits_sms_" + table)
+	}
+	for _, index := range []string{"item", "fetch", "reply", "due", "assembly"} {
+		s.exec("DROP INDEX acrobits_sms_messages_" + index)
+	}
+	for _, column := range []string{"direction", "gateway", "number", "item", "due", "assembly", "part", "delivery"} {
+		s.exec("ALTER TABLE acrobits_sms_messages DROP COLUMN " + column)
+	}
+	s.exec("UPDATE acrobits_sms_version SET version = 5")
+	s.exec("INSERT INTO acrobits_sms_messages (id, reference, username, installid, sender, recipient, body, content_type, disposition, smart, " +
+		"begun, until, state, adapter, parts, ids, segments) VALUES ('1', 'ref', 'johndow', '', '+15550001111', '+15551231234', 'hi', " +
+		"'text/plain', '', 0, 1, 2, 2, 'twilio', 1, '[]', 1)")
+	s.store()
+	s.same(s.rows("SELECT id, sender, recipient, body, until, direction, gateway, number, item, due, delivery FROM acrobits_sms_messages"),
+		[]string{"1|+15550001111|+15551231234|hi|2|0||||" + "|0"})
+	s.same(s.rows("SELECT last FROM acrobits_sms_sequence"), []string{"0"})
 }
 
 // A message that an older version has sent is recognised by its app id, although that version used
