@@ -49,8 +49,9 @@ const all = 0x6163726f62697473
 
 // Store is a journal in a database, which several processes may share. It uses the server's clock.
 type Store struct {
-	db     *sql.DB
-	secret mac.Key
+	db      *sql.DB
+	secret  mac.Key
+	batches batches
 }
 
 var _ journal.Store = (*Store)(nil)
@@ -93,6 +94,12 @@ func Open(address string) (*Store, error) {
 // transact runs work in a transaction that has locked the number, so that no other transaction with
 // this number runs at the same time.
 func (s *Store) transact(number int64, work func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
+	return s.inTransaction(lock, []any{number}, work)
+}
+
+// inTransaction runs work in a transaction that begins with a query, which waits for a lock and
+// returns the server's time in milliseconds.
+func (s *Store) inTransaction(lock string, args []any, work func(ctx context.Context, tx *sql.Tx, now time.Time) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), journal.StoreTimeout)
 	defer cancel()
 	tx, err := s.begin(ctx)
@@ -101,7 +108,7 @@ func (s *Store) transact(number int64, work func(ctx context.Context, tx *sql.Tx
 	}
 	defer func() { _ = tx.Rollback() }()
 	var now int64
-	if err := tx.QueryRowContext(ctx, lock, number).Scan(&now); err != nil {
+	if err := tx.QueryRowContext(ctx, lock, args...).Scan(&now); err != nil {
 		return err
 	}
 	if err := work(ctx, tx, time.UnixMilli(now)); err != nil {
@@ -236,7 +243,10 @@ func (s *Store) Size() (int, error) {
 }
 
 // Close implements journal.Store.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.batches.all.Wait()
+	return s.db.Close()
+}
 
 // advice is what an operator can do about an error, by SQLSTATE.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html

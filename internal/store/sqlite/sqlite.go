@@ -254,6 +254,22 @@ func (s *Store) Logins(since time.Time) ([]journal.Login, error) {
 	return list, s.explain(err)
 }
 
+// Write replaces the placeholders of a statement.
+func (s *Store) Write(statement string) string { return dialect.Write(statement) }
+
+// Transact runs work in a transaction, one after the other, also against other processes. It returns
+// when the changes are durable, with lazy at the commit.
+func (s *Store) Transact(lazy bool, work tables.Work) error {
+	return s.explain(s.do(lazy, func(now time.Time) error { return work(context.Background(), &s.conn, now) }))
+}
+
+// Read runs work that changes nothing. Each statement sees what was committed before it.
+func (s *Store) Read(work tables.Work) error {
+	ctx, cancel := context.WithTimeout(context.Background(), journal.StoreTimeout)
+	defer cancel()
+	return s.explain(work(ctx, s.db, time.UnixMilli(time.Now().UnixMilli())))
+}
+
 // Find implements journal.Store.
 func (s *Store) Find(reference string) ([]journal.Entry, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), journal.StoreTimeout)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -372,7 +371,7 @@ func (c *connection) ExecContext(ctx context.Context, statement string, args ...
 		return nil, err
 	}
 	result, err := stmt.ExecContext(ctx, args...)
-	if err == nil && strings.HasPrefix(statement, tables.DeletesMessages) {
+	if err == nil && tables.DeletesPrivate(statement) {
 		if n, err := result.RowsAffected(); n > 0 || err != nil {
 			c.deleted.Store(true)
 		}

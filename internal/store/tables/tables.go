@@ -73,9 +73,19 @@ type Tables struct {
 const columns = "e.id, e.reference, e.state, e.named, e.span, e.begun, e.until, e.adapter, e.cause, e.code, e.detail, " +
 	"e.username, e.segments, e.parts, e.cuts, e.digest, e.ids, e.key"
 
-// DeletesMessages is the beginning of the statements that delete messages. The store must overwrite
-// their bytes afterwards.
-const DeletesMessages = "DELETE FROM acrobits_sms_messages "
+// These are the beginnings of the statements that delete texts, the addresses of pictures, and push
+// tokens. The store must overwrite their bytes afterwards.
+const (
+	DeletesMessages = "DELETE FROM acrobits_sms_messages "
+	DeletesMedia    = "DELETE FROM acrobits_sms_media "
+	DeletesDevices  = "DELETE FROM acrobits_sms_devices "
+)
+
+// DeletesPrivate reports whether a statement is one of those.
+func DeletesPrivate(statement string) bool {
+	return strings.HasPrefix(statement, DeletesMessages) || strings.HasPrefix(statement, DeletesMedia) ||
+		strings.HasPrefix(statement, DeletesDevices)
+}
 
 // New makes the statements of a dialect.
 func New(d Dialect) *Tables {
@@ -126,6 +136,15 @@ func New(d Dialect) *Tables {
 }
 
 func (t *Tables) write(statement string) string { return t.dialect.write(statement) }
+
+// Write replaces the question marks of a statement, which are its placeholders, as the database
+// needs them.
+func (t *Tables) Write(statement string) string { return t.write(statement) }
+
+// Work is the work of a transaction. now is the time of the store's clock, which never runs ahead of
+// the transaction. Work may be called again if the transaction could not be committed, so it must
+// not change anything else that lasts.
+type Work func(ctx context.Context, q Querier, now time.Time) error
 
 // Update applies a change to the entry of a key. No other transaction may change the entry before
 // this one ends.
