@@ -7,16 +7,18 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 )
 
 // parseFields reads the members of a body. Only `json` and `xml` bodies may be nested.
-func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error) {
+func (p *parser) parseFields(block []*syntax.Statement, kind bodyKind) ([]*field, error) {
 	var fields []*field
 	seen := make(map[string]bool)
 	for _, s := range block {
-		f := &field{name: s.first()}
-		if s.first() == "when" && !s.words[0].quoted {
-			c, err := p.parseCondition(s, s.args())
+		f := &field{name: s.First()}
+		if s.First() == "when" && !s.Words[0].Quoted {
+			c, err := p.parseCondition(s, s.Args())
 			if err != nil {
 				return nil, err
 			}
@@ -24,17 +26,17 @@ func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error
 		} else if err := p.parseField(s, f, kind); err != nil {
 			return nil, err
 		}
-		if s.opens {
+		if s.Opens {
 			within := kind
 			if f.kind == nested {
 				within = jsonBody
 			}
-			children, err := p.parseFields(s.block, within)
+			children, err := p.parseFields(s.Block, within)
 			if err != nil {
 				return nil, err
 			}
 			if len(children) == 0 {
-				return nil, s.fail("the block is empty")
+				return nil, s.Fail("the block is empty")
 			}
 			if f.kind == nested {
 				f.children[0].children = children
@@ -43,15 +45,15 @@ func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error
 			}
 		}
 		if f.kind == group {
-			if !s.opens {
-				return nil, s.fail("write: when CONDITION { … }")
+			if !s.Opens {
+				return nil, s.Fail("write: when CONDITION { … }")
 			}
 			if kind == xmlBody && slices.ContainsFunc(f.children, (*field).isAttribute) {
-				return nil, s.fail("an attribute has no place in a when block")
+				return nil, s.Fail("an attribute has no place in a when block")
 			}
 		} else if kind == jsonBody {
 			if seen[f.name] {
-				return nil, s.fail("%s appears twice; a list is %s[] value value", p.named(f.name), p.named(f.name))
+				return nil, s.Fail("%s appears twice; a list is %s[] value value", p.named(f.name), p.named(f.name))
 			}
 			seen[f.name] = true
 		}
@@ -68,7 +70,7 @@ func (p *parser) parseFields(block []*statement, kind bodyKind) ([]*field, error
 // checkOrder refuses several values with the same name if one of them may be empty. An empty value
 // is left out, and the later values would move up into its position. That is harmless only if all
 // values are pictures. JSON writes null for an empty value, so its lists are not checked.
-func (p *parser) checkOrder(s *statement, fields []*field) error {
+func (p *parser) checkOrder(s *syntax.Statement, fields []*field) error {
 	last := fields[len(fields)-1]
 	var values []value
 	for _, f := range fields {
@@ -82,16 +84,16 @@ func (p *parser) checkOrder(s *statement, fields []*field) error {
 	isMedia := func(v value) bool { _, media := v.template.holds(mediaHole, mediaHole+"."); return media }
 	for _, v := range values {
 		if hole := p.mayBeEmpty(v.template); hole != "" && !(isMedia(v) && !slices.ContainsFunc(values, func(v value) bool { return !isMedia(v) })) {
-			return s.fail("{%s} may be empty, and the values after it would move up: give each value a name of its own, or put them in when {%s} { … }", hole, hole)
+			return s.Fail("{%s} may be empty, and the values after it would move up: give each value a name of its own, or put them in when {%s} { … }", hole, hole)
 		}
 	}
 	return nil
 }
 
-func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
+func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error {
 	tree := kind == jsonBody || kind == xmlBody
-	if name, value, _, ok := s.pair(); ok {
-		return s.fail("write: %s", p.writtenAs(name, value))
+	if name, value, _, ok := s.Pair(); ok {
+		return s.Fail("write: %s", p.writtenAs(name, value))
 	}
 	shown := func() string { return p.named(strings.TrimSuffix(f.name, "[]")) }
 	name, isList := strings.CutSuffix(f.name, "[]")
@@ -99,44 +101,44 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 		f.name = name
 	}
 	if strings.ContainsAny(f.name, "{}") {
-		return s.fail("the name of a member is fixed text, without braces")
+		return s.Fail("the name of a member is fixed text, without braces")
 	}
 	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
-		return s.fail("an element has a name of letters, digits and _ . : -")
+		return s.Fail("an element has a name of letters, digits and _ . : -")
 	}
-	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.opens || isList) {
-		return s.fail("an attribute, and the text of an element, has one value")
+	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.Opens || isList) {
+		return s.Fail("an attribute, and the text of an element, has one value")
 	}
-	args := s.args()
+	args := s.Args()
 	switch {
-	case s.opens && !tree && len(args) == 1 && !args[0].quoted && (args[0].text == "json" || args[0].text == "json[]"):
-		f.kind, f.children = nested, []*field{{kind: rootKind(args[0].text)}}
+	case s.Opens && !tree && len(args) == 1 && !args[0].Quoted && (args[0].Text == "json" || args[0].Text == "json[]"):
+		f.kind, f.children = nested, []*field{{kind: rootKind(args[0].Text)}}
 		return nil
-	case s.opens && !tree:
-		return s.fail("%s has no tree: a form knows only names and values; a value that is JSON is written %s json { … }%s", shown(), shown(), p.braceHint(f.name))
-	case s.opens && len(args) > 0:
-		return s.fail("%s has a value and a block, it takes one of them%s", shown(), p.braceHint(f.name))
-	case s.opens && isList:
+	case s.Opens && !tree:
+		return s.Fail("%s has no tree: a form knows only names and values; a value that is JSON is written %s json { … }%s", shown(), shown(), p.braceHint(f.name))
+	case s.Opens && len(args) > 0:
+		return s.Fail("%s has a value and a block, it takes one of them%s", shown(), p.braceHint(f.name))
+	case s.Opens && isList:
 		f.kind = objectInList
 		return nil
-	case s.opens:
+	case s.Opens:
 		f.kind = object
 		return nil
 	case tree && isList:
 		f.kind = list
 	}
 	typed := textValue
-	if len(args) == 2 && args[0].text == "int" && !args[0].quoted && kind == jsonBody {
+	if len(args) == 2 && args[0].Is("int") && kind == jsonBody {
 		typed, args = integerValue, args[1:]
 	}
 	if len(args) == 0 || len(args) > 1 && f.kind != list {
-		return s.fail("%s takes one value; quote it if it has spaces%s%s", shown(), hashHint(s), p.braceHint(f.name))
+		return s.Fail("%s takes one value; quote it if it has spaces%s%s", shown(), s.HashHint(), p.braceHint(f.name))
 	}
 	for _, w := range args {
-		if kind == jsonBody && looksLikeJSON.MatchString(w.text) {
-			return s.fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", shown(), shown(), shown())
+		if kind == jsonBody && looksLikeJSON.MatchString(w.Text) {
+			return s.Fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", shown(), shown(), shown())
 		}
-		t, err := p.parseTemplate(s, w.text)
+		t, err := p.parseTemplate(s, w.Text)
 		if err != nil {
 			return err
 		}
@@ -144,19 +146,19 @@ func (p *parser) parseField(s *statement, f *field, kind bodyKind) error {
 			return err
 		}
 		if t.isList() && len(args) > 1 {
-			return s.fail("{%s} stands alone in its list, or the values after it would move", mediaHole)
+			return s.Fail("{%s} stands alone in its list, or the values after it would move", mediaHole)
 		}
 		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == jsonBody && f.kind != list) {
-			return s.fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
+			return s.Fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
 		}
 		if _, fixed := t.fixed(); fixed && typed == integerValue {
-			return s.fail("int stands before a hole; a number is written as it is: %s 5", shown())
+			return s.Fail("int stands before a hole; a number is written as it is: %s 5", shown())
 		}
 		if typed == integerValue {
 			p.markNumbers(t)
 		}
 		v := value{template: t, kind: typed}
-		if kind == jsonBody && !w.quoted && typed == textValue && isLiteral(w.text) {
+		if kind == jsonBody && !w.Quoted && typed == textValue && isLiteral(w.Text) {
 			v.kind = literalValue
 		}
 		f.values = append(f.values, v)

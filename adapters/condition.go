@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -47,23 +48,23 @@ var comparisons = map[string]func(a, b int) bool{
 
 // parseCondition reads the words after `when`: [no] media, unicode, alphanumeric or {hole}, or UNIT
 // <= N.
-func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
+func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condition, error) {
 	var c condition
-	if len(words) > 1 && words[0].text == "no" {
+	if len(words) > 1 && words[0].Text == "no" {
 		c.negated, words = true, words[1:]
 	}
 	switch {
-	case len(words) == 1 && words[0].text == "media":
+	case len(words) == 1 && words[0].Text == "media":
 		c.media = true
 		return c, nil
-	case len(words) == 1 && words[0].text == "unicode":
+	case len(words) == 1 && words[0].Text == "unicode":
 		c.unicode = true
 		return c, nil
-	case len(words) == 1 && words[0].text == "alphanumeric":
+	case len(words) == 1 && words[0].Text == "alphanumeric":
 		c.alpha = true
 		return c, nil
-	case len(words) == 1 && strings.HasPrefix(words[0].text, "{"):
-		t, err := p.parseTemplate(s, words[0].text)
+	case len(words) == 1 && strings.HasPrefix(words[0].Text, "{"):
+		t, err := p.parseTemplate(s, words[0].Text)
 		if err != nil {
 			return c, err
 		}
@@ -75,26 +76,26 @@ func (p *parser) parseCondition(s *statement, words []word) (condition, error) {
 			c.option = &optionCondition{name: o.Name}
 			return c, nil
 		}
-	case len(words) == 3 && strings.HasPrefix(words[0].text, "{") && (words[1].text == "==" || words[1].text == "!=") && !c.negated:
-		t, err := p.parseTemplate(s, words[0].text)
+	case len(words) == 3 && strings.HasPrefix(words[0].Text, "{") && (words[1].Text == "==" || words[1].Text == "!=") && !c.negated:
+		t, err := p.parseTemplate(s, words[0].Text)
 		if err != nil {
 			return c, err
 		}
 		if o := p.optionOf(t); o != nil {
-			if !slices.Contains(o.Values, words[2].text) {
-				return c, s.fail("only an option with a list of values is compared, with one of them: option %s optional in A B", o.Name)
+			if !slices.Contains(o.Values, words[2].Text) {
+				return c, s.Fail("only an option with a list of values is compared, with one of them: option %s optional in A B", o.Name)
 			}
-			c.option, c.negated = &optionCondition{o.Name, words[2].text}, words[1].text == "!="
+			c.option, c.negated = &optionCondition{o.Name, words[2].Text}, words[1].Text == "!="
 			return c, nil
 		}
 	case len(words) == 3 && !c.negated:
-		unit, ok := text.ParseUnit(words[0].text)
-		limit, err := strconv.Atoi(words[2].text)
-		if c.unit, c.limit, c.compare = unit, limit, comparisons[words[1].text]; ok && err == nil && c.compare != nil {
+		unit, ok := text.ParseUnit(words[0].Text)
+		limit, err := strconv.Atoi(words[2].Text)
+		if c.unit, c.limit, c.compare = unit, limit, comparisons[words[1].Text]; ok && err == nil && c.compare != nil {
 			return c, nil
 		}
 	}
-	return c, s.fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
+	return c, s.Fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
 }
 
 // optionOf returns the option of a template that consists of a single {option.NAME}.

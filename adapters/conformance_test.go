@@ -283,7 +283,7 @@ func TestHostileText(t *testing.T) {
 		}
 		for _, c := range a.sends {
 			if !reached[c.block] {
-				t.Errorf("%s: no hostile text goes through the request in line %d", name, c.block.at.line)
+				t.Errorf("%s: no hostile text goes through the request in line %d", name, c.block.at.Line)
 			}
 		}
 	}

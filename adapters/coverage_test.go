@@ -68,7 +68,7 @@ func (c *coverage) check(t *testing.T, d *Definition) {
 	}
 	for _, v := range d.sends {
 		if !c.sends[v] {
-			t.Errorf("no exchange with a request reaches the send block in line %d", v.at.line)
+			t.Errorf("no exchange with a request reaches the send block in line %d", v.at.Line)
 		}
 		for _, p := range v.reply.paths() {
 			if !c.paths[p.text] {

@@ -11,10 +11,13 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 )
 
 // Definition describes one SMS API. It is immutable and safe for concurrent use.
@@ -50,7 +53,7 @@ var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "conc
 // parser reads one definition.
 type parser struct {
 	def  *Definition
-	used map[string]place // the first place of each option and of the token in a hole
+	used map[string]syntax.Place // the first place of each option and of the token in a hole
 	// content is the content that the holes of the current send block can carry
 	content content
 }
@@ -68,7 +71,7 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 			return nil, err
 		}
 		if textOnly && v.content&allMedia != 0 && !v.isFor(isMedia) {
-			return nil, v.at.fail("write when media: this request is for pictures, and without that line takes texts alone that no other send block takes")
+			return nil, v.at.Fail("write when media: this request is for pictures, and without that line takes texts alone that no other send block takes")
 		}
 	}
 	return d, nil
@@ -78,12 +81,15 @@ func parse(name, file string, firstLine int, source string) (*Definition, error)
 	if !isName(name) {
 		return nil, fmt.Errorf("%s:%d: the name of an adapter has lower-case letters, digits and _", file, firstLine)
 	}
-	statements, err := parseSyntax(file, firstLine, source)
+	statements, err := syntax.Parse(file, firstLine, source)
+	if json := (*syntax.JSONError)(nil); errors.As(err, &json) {
+		err = failJSON(json, statements)
+	}
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, text: source, Verified: "unverified"}, used: make(map[string]place)}
-	if err := p.parse(statements, place{file, firstLine}); err != nil {
+	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, text: source, Verified: "unverified"}, used: make(map[string]syntax.Place)}
+	if err := p.parse(statements, syntax.Place{File: file, Line: firstLine}); err != nil {
 		return nil, err
 	}
 	return p.def, nil
@@ -98,13 +104,13 @@ func title(source string) string {
 	return ""
 }
 
-func (p *parser) parse(statements []*statement, at place) error {
+func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	once := make(map[string]bool)
 	for _, s := range statements { // options first, because any hole may refer to one
-		if !slices.Contains(definitionWords, s.first()) {
-			return s.unknownWord("", definitionWords)
+		if !slices.Contains(definitionWords, s.First()) {
+			return unknownWord(s, "", definitionWords)
 		}
-		if s.first() == "option" {
+		if s.First() == "option" {
 			if err := p.parseOption(s); err != nil {
 				return err
 			}
@@ -114,17 +120,17 @@ func (p *parser) parse(statements []*statement, at place) error {
 	if err != nil {
 		return err
 	}
-	var requests []*statement // last, because they inherit from the statements outside of them
+	var requests []*syntax.Statement // last, because they inherit from the statements outside of them
 	for _, s := range statements {
-		switch word := s.first(); word {
+		switch word := s.First(); word {
 		case "send":
 			requests = append(requests, s)
 			continue
 		case "source", "verified", "base_url", "tell", "number", "text", "token":
-			if kind := s.kind(); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
-				return s.fail("%s appears twice", kind)
+			if kind := kindOf(s); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
+				return s.Fail("%s appears twice", kind)
 			}
-			once[s.kind()] = true
+			once[kindOf(s)] = true
 		}
 		if err := p.parseStatement(s); err != nil {
 			return err
@@ -136,39 +142,51 @@ func (p *parser) parse(statements []*statement, at place) error {
 		}
 	}
 	if len(p.def.sends) == 0 {
-		return at.fail("%s does not say how to send: write send { POST /path … }", p.def.Name)
+		return at.Fail("%s does not say how to send: write send { POST /path … }", p.def.Name)
 	}
 	for _, v := range p.def.sends {
 		switch {
 		case len(v.reply.status) == 0:
-			return v.at.fail("say which status means accepted: accepted status 200")
+			return v.at.Fail("say which status means accepted: accepted status 200")
 		case len(v.reply.id) == 0 && !v.reply.generated:
-			return v.at.fail("say where the id of the message stands: id PATH, or: id generated, if this API gives none")
+			return v.at.Fail("say where the id of the message stands: id PATH, or: id generated, if this API gives none")
 		}
 	}
 	for _, o := range p.def.Options {
 		if _, used := p.used[optionHole+o.Name]; !used {
-			return o.at.fail("option %s of %s is used nowhere", o.Name, p.def.Name)
+			return o.at.Fail("option %s of %s is used nowhere", o.Name, p.def.Name)
 		}
 	}
 	switch first, used := p.used[tokenHole]; {
 	case used && p.def.token == nil:
-		return first.fail("{token} is fetched nowhere, write: token { POST /path … access PATH }")
+		return first.Fail("{token} is fetched nowhere, write: token { POST /path … access PATH }")
 	case !used && p.def.token != nil:
-		return p.def.token.at.fail("the token is used nowhere, write: bearer {token}")
+		return p.def.token.at.Fail("the token is used nowhere, write: bearer {token}")
 	}
 	return nil
 }
 
-func (p *parser) parseStatement(s *statement) (err error) {
-	word := s.first()
-	if s.opens && word != "token" && slices.Contains(definitionWords, word) {
-		return s.fail("%s takes no block", word)
+// kindOf identifies a statement that may appear only once. It is the first word and, for `number`
+// and `text`, also the next: "number recipient", "text max".
+func kindOf(s *syntax.Statement) string {
+	n := 1
+	if word := s.First(); len(s.Words) > 2 && (word == "number" || word == "text") {
+		if n = 2; s.Words[1].Text == "replace" {
+			n = 3
+		}
+	}
+	return syntax.Join(s.Words[:n])
+}
+
+func (p *parser) parseStatement(s *syntax.Statement) (err error) {
+	word := s.First()
+	if s.Opens && word != "token" && slices.Contains(definitionWords, word) {
+		return s.Fail("%s takes no block", word)
 	}
 	switch word {
 	case "source":
-		w, err := s.one("URL or quoted sentence")
-		p.def.Source = w.text
+		w, err := s.One("URL or quoted sentence")
+		p.def.Source = w.Text
 		return err
 	case "verified":
 		return p.parseVerified(s)
@@ -178,15 +196,15 @@ func (p *parser) parseStatement(s *statement) (err error) {
 	case "number":
 		return p.def.numbers.parse(s)
 	case "text":
-		if a := s.args(); len(a) == 3 && a[0].text == "replace" {
-			p.def.replace = append(p.def.replace, a[1].text, a[2].text)
+		if a := s.Args(); len(a) == 3 && a[0].Text == "replace" {
+			p.def.replace = append(p.def.replace, a[1].Text, a[2].Text)
 			return nil
 		}
 		p.def.limit, err = parseLimit(s)
 		return err
 	case "tell":
-		if w, err := s.one("word, message"); err != nil || w.text != "message" {
-			return s.fail("write: tell message, to show the app's user what the provider says in message")
+		if w, err := s.One("word, message"); err != nil || w.Text != "message" {
+			return s.Fail("write: tell message, to show the app's user what the provider says in message")
 		}
 		p.def.tell = true
 	case "token":
@@ -196,33 +214,29 @@ func (p *parser) parseStatement(s *statement) (err error) {
 	return nil
 }
 
-func (p *parser) parseVerified(s *statement) error {
-	var words []string
-	for _, w := range s.args() {
-		words = append(words, w.text)
-	}
-	p.def.Verified = strings.Join(words, " ")
-	if len(words) == 0 || !slices.Contains([]string{"live", "spec", "docs", "unverified"}, words[0]) {
-		return s.fail("write: verified live DATE, spec, docs DATE or unverified")
+func (p *parser) parseVerified(s *syntax.Statement) error {
+	p.def.Verified = syntax.Join(s.Args())
+	if how, _, _ := strings.Cut(p.def.Verified, " "); !slices.Contains([]string{"live", "spec", "docs", "unverified"}, how) {
+		return s.Fail("write: verified live DATE, spec, docs DATE or unverified")
 	}
 	return nil
 }
 
-func (p *parser) parseBaseURL(s *statement) (template, error) {
-	w, err := s.one("URL")
+func (p *parser) parseBaseURL(s *syntax.Statement) (template, error) {
+	w, err := s.One("URL")
 	if err != nil {
 		return nil, err
 	}
-	t, err := p.parseTemplate(s, w.text)
+	t, err := p.parseTemplate(s, w.Text)
 	if err != nil {
 		return nil, err
 	}
 	if hole, bad := t.holds("sms.", mediaHole, "message.", "attempt.", tokenHole); bad {
-		return nil, s.fail("{%s} has no place in base_url: only options choose the host", hole)
+		return nil, s.Fail("{%s} has no place in base_url: only options choose the host", hole)
 	}
 	if fixed, ok := t.fixed(); ok {
 		if _, err := checkBaseURL(fixed); err != nil {
-			return nil, s.fail("%w", err)
+			return nil, s.Fail("%w", err)
 		}
 	}
 	return t, nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -118,43 +117,6 @@ func FuzzEncode(f *testing.F) {
 		}
 		if got := elementsOf(t, readBody(t, x.Request)); len(got) != 5 || got[2] != body {
 			t.Errorf("%q arrived as %q", body, got)
-		}
-	})
-}
-
-// FuzzLex holds the short cut for plain lines against Caddy's lexer.
-func FuzzLex(f *testing.F) {
-	for _, name := range Names() {
-		text, err := Source(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		if _, ok := lexByLine(text); !ok {
-			f.Errorf("%s is not read line by line", name)
-		}
-		f.Add(text)
-	}
-	for _, text := range []string{
-		"a \"b c\" `d\\d`\n\n\te # f\ng#h", "a \"b\nc\" d\ne", "a \\\nb", "a <<X\n\tb\n\tX c\nd", "a << b\n<<\n", "a\rb\r\nc", "`", "# a \\\nb", "a # \\ \" b\nc", "a \"b\"c \"next\nnext", "a\xff",
-	} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		fast, ok := lexByLine(text)
-		if !ok {
-			return
-		}
-		whole, err := lexWhole(text)
-		if err != nil {
-			t.Fatalf("read line by line, but: %v", err)
-		}
-		if strings.Contains(text, "\\") { // in a comment it makes Caddy's lexer lose count of the lines
-			for i := range min(len(fast), len(whole)) {
-				whole[i].number = fast[i].number
-			}
-		}
-		if !slices.EqualFunc(fast, whole, func(a, b line) bool { return a.number == b.number && slices.Equal(a.words, b.words) }) {
-			t.Errorf("line by line %v, as a whole %v", fast, whole)
 		}
 	})
 }

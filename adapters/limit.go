@@ -3,6 +3,7 @@ package adapters
 import (
 	"strconv"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
@@ -15,10 +16,10 @@ type limit struct {
 }
 
 // parseLimit reads: text max N UNIT, or: text max N septets M utf16.
-func parseLimit(s *statement) (limit, error) {
+func parseLimit(s *syntax.Statement) (limit, error) {
 	var l limit
 	ok := false
-	if a := s.args(); (len(a) == 3 || len(a) == 5) && a[0].text == "max" {
+	if a := s.Args(); (len(a) == 3 || len(a) == 5) && a[0].Text == "max" {
 		if l.max, l.unit, ok = parseLength(a[1:3]); ok && len(a) == 5 {
 			var unit text.Unit
 			l.wide, unit, ok = parseLength(a[3:])
@@ -26,15 +27,15 @@ func parseLimit(s *statement) (limit, error) {
 		}
 	}
 	if !ok {
-		return limit{}, s.fail("write: text max N characters, septets, utf16 or octets; or: text max N septets M utf16; or: text replace OLD NEW")
+		return limit{}, s.Fail("write: text max N characters, septets, utf16 or octets; or: text max N septets M utf16; or: text replace OLD NEW")
 	}
 	return l, nil
 }
 
 // parseLength reads: N UNIT.
-func parseLength(w []word) (int, text.Unit, bool) {
-	n, err := strconv.Atoi(w[0].text)
-	unit, ok := text.ParseUnit(w[1].text)
+func parseLength(w []syntax.Word) (int, text.Unit, bool) {
+	n, err := strconv.Atoi(w[0].Text)
+	unit, ok := text.ParseUnit(w[1].Text)
 	return n, unit, ok && err == nil && n > 0
 }
 

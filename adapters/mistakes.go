@@ -2,10 +2,12 @@ package adapters
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
@@ -15,34 +17,34 @@ import (
 
 // unknownWord returns the error about a statement whose first word is unknown in the block named
 // inside. inside is "" at the top of a definition.
-func (s *statement) unknownWord(inside string, known []string) error {
-	word := s.first()
-	if name, _, glue, ok := s.pair(); ok {
+func unknownWord(s *syntax.Statement, inside string, known []string) error {
+	word := s.First()
+	if name, _, glue, ok := s.Pair(); ok {
 		switch {
 		case slices.Contains(known, name):
-			return s.fail("write: %s VALUE, without %s", name, glue)
+			return s.Fail("write: %s VALUE, without %s", name, glue)
 		case inside != "" && glue == ":":
-			return s.fail("a header is written: header NAME VALUE, without :")
+			return s.Fail("a header is written: header NAME VALUE, without :")
 		}
 	}
 	method := strings.ToUpper(word)
 	switch isMethod := slices.Contains(methods, method); {
 	case isMethod && inside == "":
-		return s.fail("write send { %s … }", method)
+		return s.Fail("write send { %s … }", method)
 	case isMethod && word != method:
-		return s.fail("write %s in capitals", method)
+		return s.Fail("write %s in capitals", method)
 	case word == "define":
-		return s.fail("a file contains what stands between the braces of define")
+		return s.Fail("a file contains what stands between the braces of define")
 	case inside == "" && (slices.Contains(requestWords, word) || word == "when" || word == "json[]"):
-		return s.fail("%s stands inside send { … }", word)
+		return s.Fail("%s stands inside send { … }", word)
 	case inside != "" && (slices.Contains(definitionWords, word) || slices.Contains(caddyfileWords, word)):
-		return s.fail("%s does not belong into %s { … }, is a } missing above?", word, inside)
+		return s.Fail("%s does not belong into %s { … }, is a } missing above?", word, inside)
 	case slices.Contains(caddyfileWords, word):
-		return s.fail("%s stands in the Caddyfile, outside of define; is a } missing above?", word)
+		return s.Fail("%s stands in the Caddyfile, outside of define; is a } missing above?", word)
 	case foreignWords[strings.ToLower(word)] != "":
-		return s.fail("write: %s", foreignWords[strings.ToLower(word)])
+		return s.Fail("write: %s", foreignWords[strings.ToLower(word)])
 	}
-	return s.fail("%s", suggest.Unknown("word", word, known))
+	return s.Unknown("word", word, known)
 }
 
 // caddyfileWords are words of the Caddyfile that may appear after a definition.
@@ -58,44 +60,6 @@ var foreignWords = map[string]string{
 	"body": "form { name value … }, or: json { name value … }", "data": "form { name value … }, or: json { name value … }", "-d": "form { name value … }, or: json { name value … }",
 	"curl": "send { POST /path … }", "-x": "send { POST /path … }",
 }
-
-// pair finds a name and a value that are joined as in other formats: to=value, to = value, to:
-// value, "to" => value. glue is the operator between them.
-func (s *statement) pair() (name, value, glue string, ok bool) {
-	first := s.words[0]
-	second := word{}
-	if len(s.words) > 1 {
-		second = s.words[1]
-	}
-	if !strings.ContainsAny(first.text, "=:") && (second.text == "" || second.text[0] != '=' && second.text[0] != ':') {
-		return "", "", "", false
-	}
-	for _, form := range []*regexp.Regexp{assigned, labelled} {
-		if found := form.FindStringSubmatch(first.text); found != nil {
-			if name, glue, value = found[1], found[2], found[3]; value == "" {
-				value = second.text
-			}
-			return strings.Trim(name, `"'`), value, glue, true
-		}
-	}
-	if found := glued.FindStringSubmatch(second.text); found != nil && !second.quoted {
-		glue, value = found[1], found[2]
-		if value == "" && len(s.words) > 2 {
-			value = s.words[2].text
-		}
-		return first.text, value, glue, true
-	}
-	return "", "", "", false
-}
-
-var (
-	// assigned matches names followed by "=". labelled matches names followed by ":", but not names
-	// of XML, which contain ":".
-	assigned = regexp.MustCompile(`^([^={]*)(=>|=)(.*)$`)
-	labelled = regexp.MustCompile(`^([^={]+?)(:)((?:["'{].*)?)$`)
-	// glued matches values that begin with "=" or ":".
-	glued = regexp.MustCompile(`^(=>|:=|=|:)(.*)$`)
-)
 
 // writtenAs returns the line that the author of a pair meant. It replaces an unknown name by NAME
 // and an unknown value by VALUE.
@@ -157,7 +121,7 @@ var otherHoles = regexp.MustCompile(`(^|[%$<\[:(])\(?((?:sms|option|message|atte
 
 // checkText refuses fixed text that contains a hole in the syntax of another language, because it
 // would be sent unchanged.
-func (p *parser) checkText(s *statement, text string) error {
+func (p *parser) checkText(s *syntax.Statement, text string) error {
 	if !strings.ContainsAny(text, "._") {
 		return nil
 	}
@@ -168,7 +132,7 @@ func (p *parser) checkText(s *statement, text string) error {
 		}
 		for _, h := range p.holes() {
 			if h == name || strings.ReplaceAll(h, ".", "_") == strings.ReplaceAll(name, ".", "_") {
-				return s.fail("write {%s}: a hole stands in braces, and nothing else around it", h)
+				return s.Fail("write {%s}: a hole stands in braces, and nothing else around it", h)
 			}
 		}
 	}
@@ -177,73 +141,31 @@ func (p *parser) checkText(s *statement, text string) error {
 
 // checkAround refuses ${hole}, %{hole} and {{hole}}, because the additional characters would be
 // sent.
-func (t template) checkAround(s *statement) error {
+func (t template) checkAround(s *syntax.Statement) error {
 	for i := 1; i < len(t); i++ {
 		if before := t[i-1].text; t[i].hole != "" && t[i-1].hole == "" && strings.ContainsAny(before[len(before)-1:], "${%") {
-			return s.fail("write {%s}, without %s in front of it", t[i].hole, before[len(before)-1:])
+			return s.Fail("write {%s}, without %s in front of it", t[i].hole, before[len(before)-1:])
 		}
 	}
 	return nil
 }
 
-// jsonLine reports whether a line looks like JSON. It is called before blocks are read, because the
-// braces of JSON would not match.
-func (s *statement) jsonLine() bool {
-	if len(s.words) == 1 && !s.words[0].quoted {
-		return slices.Contains([]string{"},", "],", "]", "{}", "{},", "[],", "[]"}, s.first())
+// failJSON adds an example to the error about a line of JSON: that line as a statement, if all its
+// words may be quoted. before are the statements before it.
+func failJSON(err *syntax.JSONError, before []*syntax.Statement) error {
+	p := &parser{def: new(Definition)}
+	for _, s := range before {
+		if args := s.Args(); s.First() == "option" && len(args) > 0 && isName(args[0].Text) {
+			p.def.Options = append(p.def.Options, Option{Name: args[0].Text})
+		}
 	}
-	return len(s.words) > 1 && s.words[0].quoted && !s.words[1].quoted && strings.HasPrefix(s.words[1].text, ":")
-}
-
-// failJSON returns the error about a line of JSON.
-func (s *statement) failJSON(p *parser) error {
-	line := "to {sms.to}"
-	if name, value, _, ok := s.pair(); ok {
+	example := "to {sms.to}"
+	if name, value, _, ok := err.Pair(); ok {
 		if as := p.writtenAs(name, value); !strings.Contains(as, "NAME ") && !strings.HasSuffix(as, " VALUE") {
-			line = as
+			example = as
 		}
 	}
-	return s.fail("no JSON here: one `name value` a line, such as: %s", line)
-}
-
-// optionsOf returns the options that a definition declares, found in its lines before it is parsed.
-func optionsOf(lines []line) (list []Option) {
-	for _, l := range lines {
-		if len(l.words) > 1 && l.words[0].text == "option" && isName(l.words[1].text) {
-			list = append(list, Option{Name: l.words[1].text})
-		}
-	}
-	return list
-}
-
-// contradicting finds the probable place of a missing brace. It returns the number of the first
-// line whose indentation suggests that an open block above it has ended, or 0 if there is no such
-// line.
-func contradicting(source string, lines []line) int {
-	indents := strings.Split(source, "\n")
-	indentOf := func(n int) int { s := indents[n-1]; return len(s) - len(strings.TrimLeft(s, " \t")) }
-	var open []int
-	for i, l := range lines {
-		last := l.words[len(l.words)-1]
-		closes := l.words[0].isBrace("}")
-		if depth := len(open); depth > 0 {
-			within := indentOf(open[depth-1])
-			contradicts := indentOf(l.number) < within || !closes && indentOf(l.number) == within
-			switch {
-			case contradicts && lines[i-1].number == open[depth-1]: // the text is not indented at all
-				return 0
-			case contradicts:
-				return l.number
-			}
-		}
-		switch {
-		case closes && len(open) > 0:
-			open = open[:len(open)-1]
-		case last.isBrace("{") && len(l.words) > 1:
-			open = append(open, l.number)
-		}
-	}
-	return 0
+	return fmt.Errorf("%w, such as: %s", err, example)
 }
 
 // withoutInput returns err, the error of a library about text. If err quotes a word of text,

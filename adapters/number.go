@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -25,21 +26,21 @@ var numberFormNames = map[string]numberForm{"e164": e164, "digits": digits, "00"
 type numberForms struct{ sender, recipient numberForm }
 
 // parse reads: number [sender|recipient] FORM.
-func (f *numberForms) parse(s *statement) error {
-	args := s.args()
+func (f *numberForms) parse(s *syntax.Statement) error {
+	args := s.Args()
 	form, ok := numberForm(0), false
 	if len(args) > 0 {
-		form, ok = numberFormNames[args[len(args)-1].text]
+		form, ok = numberFormNames[args[len(args)-1].Text]
 	}
 	switch {
 	case ok && len(args) == 1:
 		f.sender, f.recipient = form, form
-	case ok && len(args) == 2 && args[0].text == "sender":
+	case ok && len(args) == 2 && args[0].Text == "sender":
 		f.sender = form
-	case ok && len(args) == 2 && args[0].text == "recipient":
+	case ok && len(args) == 2 && args[0].Text == "recipient":
 		f.recipient = form
 	default:
-		return s.fail("write: number [sender|recipient] %s", strings.Join(slices.Sorted(maps.Keys(numberFormNames)), ", "))
+		return s.Fail("write: number [sender|recipient] %s", strings.Join(slices.Sorted(maps.Keys(numberFormNames)), ", "))
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package adapters
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+)
 
 // operation is one thing that an API can do: its request and how to read the reply. sendBlock and
 // tokenBlock embed it and add their own fields, each in its own file.
@@ -8,7 +12,7 @@ type operation struct {
 	when    []condition
 	request requestTemplate
 	reply   reply
-	at      place
+	at      syntax.Place
 }
 
 // operations returns all operations of a definition, of every kind.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
@@ -20,7 +21,7 @@ type Option struct {
 	// Number says that the option is written as a number in JSON.
 	Number bool
 
-	at place
+	at syntax.Place
 }
 
 // value returns the operator's value of an option, or the default of an optional option with a
@@ -98,37 +99,37 @@ func withOption(option string) (names []string) {
 	return names
 }
 
-func (p *parser) parseOption(s *statement) error {
-	args := s.args()
-	if len(args) == 0 || s.opens {
-		return s.fail("write: option NAME [secret] [optional] [in VALUE…]")
+func (p *parser) parseOption(s *syntax.Statement) error {
+	args := s.Args()
+	if len(args) == 0 || s.Opens {
+		return s.Fail("write: option NAME [secret] [optional] [in VALUE…]")
 	}
-	o := Option{Name: args[0].text, at: s.at}
+	o := Option{Name: args[0].Text, at: s.Place}
 	if !isName(o.Name) {
-		return s.fail("the name of an option has lower-case letters, digits and _")
+		return s.Fail("the name of an option has lower-case letters, digits and _")
 	}
 	for i, w := range args[1:] {
-		if w.text == "in" && len(args) > i+3 {
+		if w.Text == "in" && len(args) > i+3 {
 			for _, v := range args[i+2:] {
-				o.Values = append(o.Values, v.text)
+				o.Values = append(o.Values, v.Text)
 			}
 			break
 		}
-		switch w.text {
+		switch w.Text {
 		case "secret":
 			o.Secret = true
 		case "optional":
 			o.Optional = true
 		default:
-			return s.fail("option %s: %s", o.Name, suggest.Unknown("word", w.text, []string{"secret", "optional", "in"}))
+			return s.Fail("option %s: %s", o.Name, suggest.Unknown("word", w.Text, []string{"secret", "optional", "in"}))
 		}
 	}
 	switch {
 	case slices.Contains(blockWords, o.Name):
-		return s.fail("%q is not a name for an option: it is a word of every adapter block, choose another", o.Name)
+		return s.Fail("%q is not a name for an option: it is a word of every adapter block, choose another", o.Name)
 	}
 	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {
-		return s.fail("option %s appears twice", o.Name)
+		return s.Fail("option %s appears twice", o.Name)
 	}
 	p.def.Options = append(p.def.Options, o)
 	return nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/antchfx/xpath"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -70,7 +71,7 @@ type predicate struct {
 	values []string
 	regex  func() *regexp.Regexp
 	status []statusRange
-	at     place
+	at     syntax.Place
 }
 
 // causeRule gives a cause to codes, or to replies for which a predicate holds.
@@ -79,7 +80,7 @@ type causeRule struct {
 	scope sms.Scope // only for a quota
 	codes []string
 	when  *predicate
-	at    place
+	at    syntax.Place
 }
 
 // answer is a provider's reply before it is interpreted.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/textproto"
 	"regexp"
-	"regexp/syntax"
+	re "regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +14,7 @@ import (
 	"github.com/antchfx/xmlquery"
 	"github.com/antchfx/xpath"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
@@ -30,13 +31,13 @@ var replyWords = []string{"reply", "accepted", "id", "code", "message", "cause"}
 // statements with the same first word above the block. Cause lines are not replaced: those in the
 // send block come first. A send block with its own reply line inherits nothing, because a path for
 // one kind of reply means nothing in another.
-func (p *parser) parseReply(statements []*statement, above reply) (reply, error) {
+func (p *parser) parseReply(statements []*syntax.Statement, above reply) (reply, error) {
 	r := above
 	seen := make(map[string]bool)
 	for _, s := range statements {
-		if s.first() == "reply" {
+		if s.First() == "reply" {
 			if seen["reply"] {
-				return r, s.fail("reply appears twice")
+				return r, s.Fail("reply appears twice")
 			}
 			seen["reply"] = true
 			r, above = reply{}, reply{}
@@ -47,19 +48,19 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 	}
 	r.causes = nil
 	for _, s := range statements {
-		word := s.first()
+		word := s.First()
 		if !slices.Contains(replyWords, word) || word == "reply" {
 			continue
 		}
-		if s.opens {
-			return r, s.fail("%s takes no block", word)
+		if s.Opens {
+			return r, s.Fail("%s takes no block", word)
 		}
 		if r.kind == noReply {
-			return r, s.fail("say how to read the reply before %s: reply json, xml, text or pairs", word)
+			return r, s.Fail("say how to read the reply before %s: reply json, xml, text or pairs", word)
 		}
 		first := !seen[word]
 		if !first && word != "accepted" && word != "cause" {
-			return r, s.fail("%s appears twice", word)
+			return r, s.Fail("%s appears twice", word)
 		}
 		seen[word] = true
 		var err error
@@ -71,14 +72,14 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 			err = r.parseAccepted(s)
 		case "id":
 			r.idHeaders, r.shared = nil, false
-			if w := s.words; len(w) > 2 && w[len(w)-1].text == "shared" && !w[len(w)-1].quoted {
+			if w := s.Words; len(w) > 2 && w[len(w)-1].Is("shared") {
 				paths := *s
-				paths.words, r.shared = w[:len(w)-1], true
+				paths.Words, r.shared = w[:len(w)-1], true
 				s = &paths
 			}
-			r.generated = len(s.words) == 2 && s.words[1].text == "generated" && !s.words[1].quoted
+			r.generated = len(s.Words) == 2 && s.Words[1].Is("generated")
 			if r.generated && r.shared {
-				return r, s.fail("id generated is a new one for each message; leave shared out")
+				return r, s.Fail("id generated is a new one for each message; leave shared out")
 			}
 			if r.id = nil; !r.generated {
 				r.id, err = r.parsePaths(s)
@@ -98,32 +99,32 @@ func (p *parser) parseReply(statements []*statement, above reply) (reply, error)
 	return r, nil
 }
 
-func (r *reply) parseKind(s *statement) error {
-	kind, ok := replyKinds[s.words[min(1, len(s.words)-1)].text]
-	if !ok || len(s.words) > 3 || len(s.words) == 3 && kind != pairsReply {
-		return s.fail("write: reply json, xml, text or pairs")
+func (r *reply) parseKind(s *syntax.Statement) error {
+	kind, ok := replyKinds[s.Words[min(1, len(s.Words)-1)].Text]
+	if !ok || len(s.Words) > 3 || len(s.Words) == 3 && kind != pairsReply {
+		return s.Fail("write: reply json, xml, text or pairs")
 	}
 	r.kind, r.separator = kind, "&"
-	if len(s.words) == 3 {
-		r.separator = s.words[2].text
+	if len(s.Words) == 3 {
+		r.separator = s.Words[2].Text
 	}
 	return nil
 }
 
-func (r *reply) parsePaths(s *statement) ([]path, error) {
-	if len(s.args()) == 0 {
-		return nil, s.fail("%s takes at least one path%s", s.first(), hashHint(s))
+func (r *reply) parsePaths(s *syntax.Statement) ([]path, error) {
+	if len(s.Args()) == 0 {
+		return nil, s.Fail("%s takes at least one path%s", s.First(), s.HashHint())
 	}
 	var paths []path
-	for i, w := range s.args() {
-		if w.text == headerWord && !w.quoted {
-			p, err := r.parseHeaderPath(s, s.args()[i+1:])
-			if first := s.first(); first == "id" || first == "access" {
+	for i, w := range s.Args() {
+		if w.Is(headerWord) {
+			p, err := r.parseHeaderPath(s, s.Args()[i+1:])
+			if first := s.First(); first == "id" || first == "access" {
 				r.idHeaders = append(r.idHeaders, p)
 			}
 			return append(paths, p), err
 		}
-		p, err := r.parsePath(s, w.text, w.quoted)
+		p, err := r.parsePath(s, w.Text, w.Quoted)
 		if err != nil {
 			return nil, err
 		}
@@ -136,15 +137,15 @@ func (r *reply) parsePaths(s *statement) ([]path, error) {
 const headerWord = "header"
 
 // parseHeaderPath reads the words after `header`, up to the end of the line: NAME [PATTERN].
-func (r *reply) parseHeaderPath(s *statement, w []word) (p path, err error) {
-	if len(w) == 0 || len(w) > 2 || !headerName.MatchString(w[0].text) || len(w) == 2 && !w[1].quoted {
-		return p, s.fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; a path that is called header stands in quotes", s.first())
+func (r *reply) parseHeaderPath(s *syntax.Statement, w []syntax.Word) (p path, err error) {
+	if len(w) == 0 || len(w) > 2 || !headerName.MatchString(w[0].Text) || len(w) == 2 && !w[1].Quoted {
+		return p, s.Fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; a path that is called header stands in quotes", s.First())
 	}
-	p.header = textproto.CanonicalMIMEHeaderKey(w[0].text)
+	p.header = textproto.CanonicalMIMEHeaderKey(w[0].Text)
 	p.text = headerWord + " " + p.header
 	if len(w) == 2 {
-		if p.regex, err = pattern(w[1].text); err != nil {
-			return p, s.failPattern(err)
+		if p.regex, err = pattern(w[1].Text); err != nil {
+			return p, failPattern(s, err)
 		}
 	}
 	r.headers = append(slices.Clip(r.headers), p.header)
@@ -154,21 +155,21 @@ func (r *reply) parseHeaderPath(s *statement, w []word) (p path, err error) {
 // nameOfMember matches names that contain no special character of gjson.
 const nameOfMember = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 
-func (r *reply) parsePath(s *statement, w string, quoted bool) (p path, err error) {
+func (r *reply) parsePath(s *syntax.Statement, w string, quoted bool) (p path, err error) {
 	p.text = w
 	switch r.kind {
 	case jsonReply:
 		p.isName = strings.Trim(w, nameOfMember) == ""
 	case xmlReply:
 		if p.xpath, err = compileXPath(w); err != nil {
-			return p, s.fail("this is not an XPath to an element or attribute: %w", withoutInput(err, w))
+			return p, s.Fail("this is not an XPath to an element or attribute: %w", withoutInput(err, w))
 		}
 	case textReply:
 		if !quoted {
-			return p, s.fail("a pattern stands in backticks: %s `PATTERN`", s.first())
+			return p, s.Fail("a pattern stands in backticks: %s `PATTERN`", s.First())
 		}
 		if p.regex, err = pattern(w); err != nil {
-			return p, s.failPattern(err)
+			return p, failPattern(s, err)
 		}
 	}
 	return p, nil
@@ -187,17 +188,17 @@ func unknownOperator(typed string) string {
 }
 
 // failPattern returns the error about a regular expression and leaves out the expression.
-func (s *statement) failPattern(err error) error {
-	if e := (*syntax.Error)(nil); errors.As(err, &e) {
+func failPattern(s *syntax.Statement, err error) error {
+	if e := (*re.Error)(nil); errors.As(err, &e) {
 		err = errors.New(string(e.Code))
 	}
-	return s.fail("this is not a pattern: %w", err)
+	return s.Fail("this is not a pattern: %w", err)
 }
 
 // pattern checks a regular expression and compiles it on first use, because most cause lines are
 // never used.
 func pattern(s string) (func() *regexp.Regexp, error) {
-	_, err := syntax.Parse(s, syntax.Perl)
+	_, err := re.Parse(s, re.Perl)
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) }), err
 }
 
@@ -224,40 +225,31 @@ func compileXPath(w string) (expr *xpath.Expr, err error) {
 	return expr, nil
 }
 
-func (r *reply) parseAccepted(s *statement) error {
-	args := s.args()
-	if len(args) > 1 && args[0].text == "status" && !slices.Contains(operators, args[1].text) {
+func (r *reply) parseAccepted(s *syntax.Statement) error {
+	args := s.Args()
+	if len(args) > 1 && args[0].Text == "status" && !slices.Contains(operators, args[1].Text) {
 		ranges, err := parseStatuses(s, args[1:])
 		for _, a := range ranges {
 			if a.from < 200 || a.to > 299 {
-				return s.fail("only 2xx can mean accepted")
+				return s.Fail("only 2xx can mean accepted")
 			}
 		}
 		r.status = append(r.status, ranges...)
-		r.statusText = strings.TrimSpace(r.statusText + " " + joinWords(args[1:]))
+		r.statusText = strings.TrimSpace(r.statusText + " " + syntax.Join(args[1:]))
 		return err
 	}
 	p, err := r.parsePredicate(s, args)
 	if err == nil {
-		p.text = "accepted " + joinWords(args)
+		p.text = "accepted " + syntax.Join(args)
 		r.accepted = append(r.accepted, *p)
 		r.asksForWords = r.asksForWords || p.of == "code" || p.of == "message"
 	}
 	return err
 }
 
-// joinWords writes words as one line.
-func joinWords(words []word) string {
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = w.text
-	}
-	return strings.Join(texts, " ")
-}
-
-func parseStatuses(s *statement, words []word) (ranges []statusRange, err error) {
+func parseStatuses(s *syntax.Statement, words []syntax.Word) (ranges []statusRange, err error) {
 	for _, w := range words {
-		class, isClass := strings.CutSuffix(w.text, "xx")
+		class, isClass := strings.CutSuffix(w.Text, "xx")
 		n, err := strconv.Atoi(class)
 		switch {
 		case err == nil && isClass && n >= 1 && n <= 5:
@@ -265,7 +257,7 @@ func parseStatuses(s *statement, words []word) (ranges []statusRange, err error)
 		case err == nil && !isClass && n >= 100 && n <= 599:
 			ranges = append(ranges, statusRange{n, n})
 		default:
-			return nil, s.fail("an HTTP status is written 201 or 2xx")
+			return nil, s.Fail("an HTTP status is written 201 or 2xx")
 		}
 	}
 	return ranges, nil
@@ -277,69 +269,69 @@ const wholeBody = "body"
 // parsePredicate reads: PATH OPERATOR [VALUE…], where PATH may be id, code or message as the
 // definition finds them, status with statuses behind it, or missing for the whole body as a text,
 // of whatever kind it is.
-func (r *reply) parsePredicate(s *statement, w []word) (*predicate, error) {
-	p := predicate{at: s.at}
+func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate, error) {
+	p := predicate{at: s.Place}
 	subject := "accepted PATH"
-	if s.first() == "cause" {
+	if s.First() == "cause" {
 		subject = "cause NAME when PATH"
 	}
-	if len(w) > 1 && w[0].text == "status" && !slices.Contains(operators, w[1].text) {
+	if len(w) > 1 && w[0].Text == "status" && !slices.Contains(operators, w[1].Text) {
 		ranges, err := parseStatuses(s, w[1:])
-		return &predicate{of: "status", status: ranges, at: s.at}, err
+		return &predicate{of: "status", status: ranges, at: s.Place}, err
 	}
-	if len(w) > 0 && !w[0].quoted && slices.Contains(operators, w[0].text) {
+	if len(w) > 0 && !w[0].Quoted && slices.Contains(operators, w[0].Text) {
 		p.of = wholeBody
 	} else if len(w) > 0 {
-		if len(w) > 2 && w[0].text == headerWord && !w[0].quoted && !slices.Contains(operators, w[1].text) {
+		if len(w) > 2 && w[0].Is(headerWord) && !slices.Contains(operators, w[1].Text) {
 			var err error
 			if p.path, err = r.parseHeaderPath(s, w[1:2]); err != nil {
 				return nil, err
 			}
 			w = w[1:]
-		} else if first := w[0]; !first.quoted && (first.text == "id" || first.text == "code" || first.text == "message") {
-			p.of = first.text
+		} else if first := w[0]; !first.Quoted && (first.Text == "id" || first.Text == "code" || first.Text == "message") {
+			p.of = first.Text
 		} else {
 			var err error
-			if p.path, err = r.parsePath(s, first.text, first.quoted); err != nil {
+			if p.path, err = r.parsePath(s, first.Text, first.Quoted); err != nil {
 				return nil, err
 			}
 		}
 		w = w[1:]
 	}
-	if len(w) > 1 && w[0].text == "every" {
+	if len(w) > 1 && w[0].Text == "every" {
 		p.every, w = true, w[1:]
 	}
-	if len(w) > 0 && !w[0].quoted && !slices.Contains(operators, w[0].text) {
-		return nil, s.fail("%s; write: %s OPERATOR VALUE", unknownOperator(w[0].text), subject)
+	if len(w) > 0 && !w[0].Quoted && !slices.Contains(operators, w[0].Text) {
+		return nil, s.Fail("%s; write: %s OPERATOR VALUE", unknownOperator(w[0].Text), subject)
 	}
-	if len(w) == 0 || !slices.Contains(operators, w[0].text) || w[0].text == "every" {
-		return nil, s.fail("write: %s, then one of %s%s", subject, strings.Join(operators[:len(operators)-1], " "), hashHint(s))
+	if len(w) == 0 || !slices.Contains(operators, w[0].Text) || w[0].Text == "every" {
+		return nil, s.Fail("write: %s, then one of %s%s", subject, strings.Join(operators[:len(operators)-1], " "), s.HashHint())
 	}
-	p.op = w[0].text
+	p.op = w[0].Text
 	for _, v := range w[1:] {
-		if isOurs(v.text) {
-			return nil, s.fail("holes stand in requests, a reply is compared with fixed text")
+		if isOurs(v.Text) {
+			return nil, s.Fail("holes stand in requests, a reply is compared with fixed text")
 		}
-		p.values = append(p.values, v.text)
+		p.values = append(p.values, v.Text)
 	}
 	wanted := map[string]bool{
 		"==": len(p.values) == 1, "!=": len(p.values) == 1, "matches": len(p.values) == 1, "in": len(p.values) > 0,
 		"exists": len(p.values) == 0, "empty": len(p.values) == 0,
 	}
 	if !wanted[p.op] {
-		return nil, s.fail("%s has the wrong number of values after it", p.op)
+		return nil, s.Fail("%s has the wrong number of values after it", p.op)
 	}
 	if p.op == "matches" {
 		var err error
 		if p.regex, err = pattern(p.values[0]); err != nil {
-			return nil, s.failPattern(err)
+			return nil, failPattern(s, err)
 		}
 	}
 	return &p, nil
 }
 
 // asks returns the first `accepted` or `cause` line that tests `id`, `code` or `message`.
-func (r *reply) asks(of string) (at place, asks bool) {
+func (r *reply) asks(of string) (at syntax.Place, asks bool) {
 	for _, p := range r.accepted {
 		if p.of == of {
 			return p.at, true
@@ -350,18 +342,18 @@ func (r *reply) asks(of string) (at place, asks bool) {
 			return c.at, true
 		}
 	}
-	return place{}, false
+	return syntax.Place{}, false
 }
 
-func (r *reply) parseCause(s *statement) error {
+func (r *reply) parseCause(s *syntax.Statement) error {
 	args, scope, err := splitScope(s)
 	if err != nil {
 		return err
 	}
 	if len(args) < 2 {
-		return s.fail("write: cause NAME CODE…, or: cause NAME when PATH == VALUE")
+		return s.Fail("write: cause NAME CODE…, or: cause NAME when PATH == VALUE")
 	}
-	c, ok := sms.ParseCause(args[0].text)
+	c, ok := sms.ParseCause(args[0].Text)
 	if !ok || !c.FromProvider() {
 		var known []string
 		for _, c := range sms.Causes() {
@@ -369,27 +361,27 @@ func (r *reply) parseCause(s *statement) error {
 				known = append(known, c.String())
 			}
 		}
-		return s.fail("%s", suggest.Unknown("cause", args[0].text, known))
+		return s.Unknown("cause", args[0].Text, known)
 	}
-	rule := causeRule{cause: c, scope: scope, at: s.at}
-	if args[1].text == "when" && !args[1].quoted {
+	rule := causeRule{cause: c, scope: scope, at: s.Place}
+	if args[1].Is("when") {
 		if rule.when, err = r.parsePredicate(s, args[2:]); err != nil {
 			return err
 		}
 	} else {
 		for _, w := range args[1:] {
-			if slices.Contains(operators, w.text) && !w.quoted {
-				return s.fail("write: cause %s when PATH %s VALUE", c, w.text)
+			if slices.Contains(operators, w.Text) && !w.Quoted {
+				return s.Fail("write: cause %s when PATH %s VALUE", c, w.Text)
 			}
-			if slices.Contains(rule.codes, w.text) {
-				return s.fail("code %s appears twice", w.text)
+			if slices.Contains(rule.codes, w.Text) {
+				return s.Fail("code %s appears twice", w.Text)
 			}
 			for _, earlier := range r.causes {
-				if slices.Contains(earlier.codes, w.text) {
-					return s.fail("code %s has a cause already, %s", w.text, earlier.cause)
+				if slices.Contains(earlier.codes, w.Text) {
+					return s.Fail("code %s has a cause already, %s", w.Text, earlier.cause)
 				}
 			}
-			rule.codes = append(rule.codes, w.text)
+			rule.codes = append(rule.codes, w.Text)
 		}
 	}
 	r.causes = append(r.causes, rule)
@@ -398,19 +390,19 @@ func (r *reply) parseCause(s *statement) error {
 
 // splitScope removes "for SCOPE" from the end of a cause line. In predicates of causes other than
 // quota, both words are values.
-func splitScope(s *statement) (args []word, scope sms.Scope, err error) {
-	args = s.args()
-	at := slices.IndexFunc(args, func(w word) bool { return w.text == "for" && !w.quoted })
-	quota := len(args) > 0 && args[0].text == sms.Quota.String()
-	if at < 0 || !quota && len(args) > 1 && args[1].text == "when" {
+func splitScope(s *syntax.Statement) (args []syntax.Word, scope sms.Scope, err error) {
+	args = s.Args()
+	at := slices.IndexFunc(args, func(w syntax.Word) bool { return w.Is("for") })
+	quota := len(args) > 0 && args[0].Text == sms.Quota.String()
+	if at < 0 || !quota && len(args) > 1 && args[1].Text == "when" {
 		return args, scope, nil
 	}
 	known := false
 	if at == len(args)-2 {
-		scope, known = sms.ParseScope(args[at+1].text)
+		scope, known = sms.ParseScope(args[at+1].Text)
 	}
 	if !quota || !known {
-		return nil, scope, s.fail("only a line cause quota ends in for account, for sender or for recipient")
+		return nil, scope, s.Fail("only a line cause quota ends in for account, for sender or for recipient")
 	}
 	return args[:at], scope, nil
 }

@@ -1,6 +1,10 @@
 package adapters
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+)
 
 // sendBlock is the operation that sends a message. The first send block whose conditions are true
 // is used.
@@ -16,33 +20,33 @@ type sendBlock struct {
 var sendWords = slices.Concat(requestWords, methods, []string{"when", "text", "number"}, replyWords)
 
 // parseSend reads a send block. shared are the reply lines above it.
-func (p *parser) parseSend(send *statement, shared reply) (err error) {
-	mms := len(send.words) == 2 && send.words[1].text == "mms"
-	if !send.opens || len(send.args()) > 0 && !mms {
-		return send.fail("write: send { POST /path … }, or: send mms { … } where a text alone goes out as an MMS")
+func (p *parser) parseSend(send *syntax.Statement, shared reply) (err error) {
+	mms := len(send.Words) == 2 && send.Words[1].Text == "mms"
+	if !send.Opens || len(send.Args()) > 0 && !mms {
+		return send.Fail("write: send { POST /path … }, or: send mms { … } where a text alone goes out as an MMS")
 	}
-	v := &sendBlock{operation: operation{at: send.at}, limit: p.def.limit, numbers: p.def.numbers, mms: mms}
+	v := &sendBlock{operation: operation{at: send.Place}, limit: p.def.limit, numbers: p.def.numbers, mms: mms}
 	p.content = 0
 	once := make(map[string]bool)
-	for _, s := range send.block {
-		if word := s.first(); !slices.Contains(sendWords, word) && word != "json[]" {
-			return s.unknownWord("send", sendWords)
+	for _, s := range send.Block {
+		if word := s.First(); !slices.Contains(sendWords, word) && word != "json[]" {
+			return unknownWord(s, "send", sendWords)
 		}
 	}
-	if v.reply, err = p.parseReply(send.block, shared); err != nil {
+	if v.reply, err = p.parseReply(send.Block, shared); err != nil {
 		return err
 	}
-	for _, s := range send.block {
-		switch word := s.first(); word {
+	for _, s := range send.Block {
+		switch word := s.First(); word {
 		case "when":
 			var c condition
-			c, err = p.parseCondition(s, s.args())
+			c, err = p.parseCondition(s, s.Args())
 			v.when = append(v.when, c)
 		case "text", "number":
-			if once[s.kind()] {
-				return s.fail("%s appears twice", s.kind())
+			if once[kindOf(s)] {
+				return s.Fail("%s appears twice", kindOf(s))
 			}
-			once[s.kind()] = true
+			once[kindOf(s)] = true
 			if word == "text" {
 				v.limit, err = parseLimit(s)
 			} else {
@@ -74,11 +78,11 @@ func (v *sendBlock) makesSense() error {
 	r := &v.reply
 	switch {
 	case v.content&recipientContent == 0:
-		return v.at.fail("this request never says {sms.to}: nobody would get the message")
+		return v.at.Fail("this request never says {sms.to}: nobody would get the message")
 	case v.content&textContent == 0:
-		return v.at.fail("this request never says {sms.body}: the text would be lost")
+		return v.at.Fail("this request never says {sms.body}: the text would be lost")
 	case v.content&allMedia == 0 && v.isFor(isMedia):
-		return v.at.fail("this request is for pictures and never says {sms.media}")
+		return v.at.Fail("this request is for pictures and never says {sms.media}")
 	}
 	for _, lacks := range []struct {
 		of, advice string
@@ -89,7 +93,7 @@ func (v *sendBlock) makesSense() error {
 		{"message", "this line asks for a message: say where it is, message PATH", len(r.message) == 0 && r.kind != textReply},
 	} {
 		if at, asks := r.asks(lacks.of); asks && lacks.is {
-			return at.fail("%s", lacks.advice)
+			return at.Fail("%s", lacks.advice)
 		}
 	}
 	return nil

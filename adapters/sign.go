@@ -23,7 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 )
 
 // signature is a `sign` line: the name of a signer and its arguments.
@@ -48,26 +48,26 @@ var signers = map[string]struct {
 	"zadarma":    {2, 2, "KEY SECRET", zadarma},
 }
 
-func (p *parser) parseSign(s *statement) (*signature, error) {
+func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
 	known := slices.Sorted(maps.Keys(signers))
-	if len(s.words) < 2 {
-		return nil, s.fail("write: sign %s …", strings.Join(known, "|"))
+	if len(s.Words) < 2 {
+		return nil, s.Fail("write: sign %s …", strings.Join(known, "|"))
 	}
-	scheme, ok := signers[s.words[1].text]
+	scheme, ok := signers[s.Words[1].Text]
 	if !ok {
-		return nil, s.fail("%s", suggest.Unknown("signature", s.words[1].text, known))
+		return nil, s.Unknown("signature", s.Words[1].Text, known)
 	}
-	sig := &signature{scheme: s.words[1].text}
-	if n := len(s.words) - 2; n < scheme.least || n > scheme.most {
-		return nil, s.fail("write: sign %s %s", sig.scheme, scheme.usage)
+	sig := &signature{scheme: s.Words[1].Text}
+	if n := len(s.Words) - 2; n < scheme.least || n > scheme.most {
+		return nil, s.Fail("write: sign %s %s", sig.scheme, scheme.usage)
 	}
-	for _, w := range s.words[2:] {
-		t, err := p.parseTemplate(s, w.text)
+	for _, w := range s.Words[2:] {
+		t, err := p.parseTemplate(s, w.Text)
 		if err != nil {
 			return nil, err
 		}
 		if hole, bad := t.holds("sms.", "message.", "attempt.", tokenHole); bad {
-			return nil, s.fail("{%s} has no place in a credential", hole)
+			return nil, s.Fail("{%s} has no place in a credential", hole)
 		}
 		sig.args = append(sig.args, t)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
@@ -118,7 +119,7 @@ const (
 const maxHole = 80
 
 // parseTemplate reads the holes of a word. An opening brace that does not begin a hole is text.
-func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
+func (p *parser) parseTemplate(s *syntax.Statement, w string) (t template, err error) {
 	for rest := w; rest != ""; {
 		open := strings.IndexByte(rest, '{')
 		fixed := rest
@@ -144,7 +145,7 @@ func (p *parser) parseTemplate(s *statement, w string) (t template, err error) {
 			}
 			t, rest = append(t, h), rest[end+1:]
 		case isOurs(rest):
-			return nil, s.fail("a hole ends in } and has no spaces, such as {sms.to}")
+			return nil, s.Fail("a hole ends in } and has no spaces, such as {sms.to}")
 		default:
 			t, rest = append(t, part{text: "{"}), rest[1:]
 		}
@@ -179,7 +180,7 @@ func isOurs(s string) bool {
 }
 
 // parseHole reads the name of a hole and adds the hole's content to that of the current send block.
-func (p *parser) parseHole(s *statement, name string) (part, error) {
+func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 	if option, ok := strings.CutPrefix(name, optionHole); ok {
 		for i := range p.def.Options {
 			if p.def.Options[i].Name == option {
@@ -187,7 +188,7 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 				return part{hole: name}, nil
 			}
 		}
-		return part{}, s.fail("%s; an option is declared first: option NAME", suggest.Unknown("hole", name, p.holes()))
+		return part{}, s.Fail("%s; an option is declared first: option NAME", suggest.Unknown("hole", name, p.holes()))
 	}
 	if name == tokenHole {
 		p.use(s, name)
@@ -227,16 +228,16 @@ func (p *parser) parseHole(s *statement, name string) (part, error) {
 			if name != foreign {
 				foreign += "…"
 			}
-			return part{}, s.fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", foreign)
+			return part{}, s.Fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", foreign)
 		}
 	}
-	return part{}, s.fail("%s", suggest.Unknown("hole", name, p.holes()))
+	return part{}, s.Unknown("hole", name, p.holes())
 }
 
 // use records the first place of a hole.
-func (p *parser) use(s *statement, hole string) {
+func (p *parser) use(s *syntax.Statement, hole string) {
 	if _, known := p.used[hole]; !known {
-		p.used[hole] = s.at
+		p.used[hole] = s.Place
 	}
 }
 
@@ -308,7 +309,7 @@ func (t template) escaped(v *vars, escape func(string) string) (string, bool) {
 // format. The values are not escaped for that format, so a message text with quotes could add a
 // recipient. A value that the app chooses freely must be the last in its template. Otherwise it
 // could imitate the values after it.
-func (t template) checkJoined(s *statement, name func() string, tree bool) error {
+func (t template) checkJoined(s *syntax.Statement, name func() string, tree bool) error {
 	if len(t) < 2 {
 		return nil
 	}
@@ -322,11 +323,11 @@ func (t template) checkJoined(s *statement, name func() string, tree bool) error
 			if !tree {
 				advice = "a value that is JSON is written " + name() + " json { member value }"
 			}
-			return s.fail("a value of the app stands in a text with \", <, {, [, & or a line break, where nothing would escape it; %s", advice)
+			return s.Fail("a value of the app stands in a text with \", <, {, [, & or a line break, where nothing would escape it; %s", advice)
 		}
 		picture := strings.HasPrefix(p.hole, mediaHole) // only values that are free themselves may follow the URL of a picture
 		if freeHoles[p.hole] && i < len(t)-1 || picture && slices.ContainsFunc(t[i+1:], func(p part) bool { return ofApp(p) && !freeHoles[p.hole] && !strings.HasPrefix(p.hole, mediaHole) }) {
-			return s.fail("{%s} stands last in its value, or alone: a person could write what follows it", p.hole)
+			return s.Fail("{%s} stands last in its value, or alone: a person could write what follows it", p.hole)
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/redact"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -46,17 +47,17 @@ type Token struct {
 var tokenWords = []string{"base_url", "reply", "accepted", "access", "expires", "code", "message"}
 
 // parseToken reads a token block.
-func (p *parser) parseToken(block *statement) (*tokenBlock, error) {
-	if !block.opens || len(block.args()) > 0 {
-		return nil, block.fail("write: token { POST /path … access PATH }")
+func (p *parser) parseToken(block *syntax.Statement) (*tokenBlock, error) {
+	if !block.Opens || len(block.Args()) > 0 {
+		return nil, block.Fail("write: token { POST /path … access PATH }")
 	}
-	t := &tokenBlock{operation: operation{at: block.at}}
+	t := &tokenBlock{operation: operation{at: block.Place}}
 	// `access` and `expires` are read below; parseReply reads the other reply lines, as in a send
 	// block.
 	t.reply = reply{kind: jsonReply, status: []statusRange{{200, 299}}, generated: true}
-	var shared []*statement
-	for _, s := range block.block {
-		if slices.Contains([]string{"reply", "accepted", "code", "message"}, s.first()) {
+	var shared []*syntax.Statement
+	for _, s := range block.Block {
+		if slices.Contains([]string{"reply", "accepted", "code", "message"}, s.First()) {
 			shared = append(shared, s)
 		}
 	}
@@ -67,12 +68,12 @@ func (p *parser) parseToken(block *statement) (*tokenBlock, error) {
 	if len(t.reply.status) == 0 {
 		t.reply.status = []statusRange{{200, 299}}
 	}
-	for _, s := range block.block {
-		switch word := s.first(); word {
+	for _, s := range block.Block {
+		switch word := s.First(); word {
 		case "reply", "accepted", "code", "message":
 		case "base_url":
 			if t.baseURL != nil {
-				return nil, s.fail("base_url appears twice")
+				return nil, s.Fail("base_url appears twice")
 			}
 			t.baseURL, err = p.parseBaseURL(s)
 		case "access", "expires":
@@ -81,7 +82,7 @@ func (p *parser) parseToken(block *statement) (*tokenBlock, error) {
 				into = &t.expires
 			}
 			if *into != nil {
-				return nil, s.fail("%s appears twice", word)
+				return nil, s.Fail("%s appears twice", word)
 			}
 			*into, err = t.reply.parsePaths(s)
 		default:
@@ -92,10 +93,10 @@ func (p *parser) parseToken(block *statement) (*tokenBlock, error) {
 		}
 	}
 	if t.access == nil {
-		return nil, block.fail("say where the token stands in the reply: access PATH")
+		return nil, block.Fail("say where the token stands in the reply: access PATH")
 	}
 	if hole, bad := t.request.holds("sms.", mediaHole, "message.", tokenHole); bad {
-		return nil, block.fail("{%s} has no place in a token block: a token is fetched for many messages", hole)
+		return nil, block.Fail("{%s} has no place in a token block: a token is fetched for many messages", hole)
 	}
 	return t, t.request.check(block)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
@@ -275,7 +276,7 @@ func (h *Handler) unmarshalDefine(d *caddyfile.Dispenser) error {
 	switch {
 	case len(segment) >= 4 && segment[2].Text == "{" && !segment[2].Quoted():
 		inner := segment[3 : len(segment)-1]
-		def := &Definition{Name: segment[1].Text, Source: adapters.Render(inner), File: d.File(), Line: segment[0].Line + 1}
+		def := &Definition{Name: segment[1].Text, Source: syntax.Render(inner), File: d.File(), Line: segment[0].Line + 1}
 		if len(inner) > 0 {
 			def.Line = inner[0].Line
 		}

@@ -1,4 +1,4 @@
-package adapters
+package syntax
 
 import (
 	"fmt"
@@ -18,23 +18,23 @@ func TestRender(t *testing.T) {
 	d.Next()
 	segment := d.NextSegment()
 	rendered := Render(segment[2 : len(segment)-1])
-	read := func(text string) (words [][]word) {
-		list, err := parseSyntax("x", 1, text)
+	read := func(text string) (words [][]Word) {
+		list, err := Parse("x", 1, text)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		var walk func([]*statement)
-		walk = func(list []*statement) {
+		var walk func([]*Statement)
+		walk = func(list []*Statement) {
 			for _, s := range list {
-				words = append(words, s.words)
-				walk(s.block)
+				words = append(words, s.Words)
+				walk(s.Block)
 			}
 		}
 		walk(list)
 		return words
 	}
 	inner := strings.TrimSuffix(strings.TrimPrefix(source, "legacy {\n"), "}")
-	if diff := cmp.Diff(read(inner), read(rendered), cmp.AllowUnexported(word{})); diff != "" {
+	if diff := cmp.Diff(read(inner), read(rendered)); diff != "" {
 		t.Errorf("%s\n%s", diff, rendered)
 	}
 }
@@ -62,15 +62,15 @@ func TestRenderImports(t *testing.T) {
 	for _, s := range blocks[0].Segments {
 		tokens = append(tokens, s...)
 	}
-	list, err := parseSyntax("x", 1, Render(tokens))
+	list, err := Parse("x", 1, Render(tokens))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, Render(tokens))
 	}
 	var got [][]string
 	for _, s := range list {
 		var line []string
-		for _, w := range s.words {
-			line = append(line, w.text)
+		for _, w := range s.Words {
+			line = append(line, w.Text)
 		}
 		got = append(got, line)
 	}
@@ -90,9 +90,13 @@ func TestRenderLines(t *testing.T) {
 		d.Next()
 		segment := d.NextSegment()
 		inner := segment[3 : len(segment)-1]
-		_, err := parse("own", "Caddyfile", inner[0].Line, Render(inner))
+		list, err := Parse("Caddyfile", inner[0].Line, Render(inner))
+		if err != nil {
+			t.Fatal(err)
+		}
 		line := strings.Count(source[:strings.Index(source, "optoin")], "\n") + 1
-		if want := fmt.Sprintf(`Caddyfile:%d: unknown word "optoin"`, line); err == nil || !strings.HasPrefix(err.Error(), want) {
+		last := list[len(list)-1]
+		if err, want := last.Unknown("word", last.First(), []string{"option"}), fmt.Sprintf(`Caddyfile:%d: unknown word "optoin"`, line); !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", before, err, want)
 		}
 	}
@@ -132,15 +136,15 @@ func TestRenderKeepsWords(t *testing.T) {
 			t.Fatal(err)
 		}
 		rendered := Render(tokens)
-		list, err := parseSyntax("x", 1, rendered)
+		list, err := Parse("x", 1, rendered)
 		if err != nil {
 			t.Fatalf("%v: %q", err, rendered)
 		}
 		var got [][]string
 		for _, s := range list {
 			var line []string
-			for _, w := range s.words {
-				line = append(line, w.text)
+			for _, w := range s.Words {
+				line = append(line, w.Text)
 			}
 			got = append(got, line)
 		}
