@@ -187,6 +187,11 @@ var variants = map[sentenceKey]string{
 	{Internal, UsersUnavailable}:                "User names cannot be checked just now. Nothing was sent.",
 	{Internal, JournalUnavailable}:              "Messages cannot be recorded just now. This time nothing was sent.",
 	{UnsupportedContent, UnknownContent}:        "This kind of message cannot be sent as a text message",
+	{BadRequest, AttachmentUnreadable}:          "The app's description of the picture or file cannot be read",
+	{BadRequest, AttachmentAddress}:             "The address of the picture or file is no https address",
+	{BadRequest, AttachmentKey}:                 "The key of the picture or file cannot be read. Please send it again.",
+	{BadRequest, NoAttachments}:                 "The app sent no picture and no file",
+	{TooLong, TooManyFiles}:                     "Too many pictures or files: {count}, at most {limit}",
 }
 
 // Refuse makes a refusal by the gateway with the cause's own sentence.
