@@ -2,6 +2,7 @@ package params
 
 import (
 	"mime"
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -61,4 +62,24 @@ func formOf(accept, claimed string) Form {
 
 func IsJSON(MediaType string) bool {
 	return MediaType == "application/json" || strings.HasSuffix(MediaType, "+json")
+}
+
+var (
+	contentXML  = []string{"text/xml; charset=utf-8"}
+	contentJSON = []string{"application/json"}
+	noStore     = []string{"no-store"}
+)
+
+// Write writes a reply of this form.
+func (f Form) Write(w http.ResponseWriter, status int, body []byte) error {
+	h := w.Header()
+	h["Content-Type"] = contentXML
+	if f == JSON {
+		h["Content-Type"] = contentJSON
+	}
+	h["Cache-Control"] = noStore
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, err := w.Write(body)
+	return err
 }

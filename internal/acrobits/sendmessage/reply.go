@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // MaxMessage is the maximum number of characters of an error that the app shows.
@@ -45,7 +45,7 @@ func (p Replier) Accept(w http.ResponseWriter, form params.Form, id string) erro
 		b = p.legacyXML(b, 0, "Success")
 		b = append(b, "</response>\n"...)
 	}
-	return p.write(w, form, http.StatusOK, b)
+	return p.form(form).Write(w, http.StatusOK, b)
 }
 
 // Refuse writes the error reply: one line of at most MaxMessage characters.
@@ -65,7 +65,7 @@ func (p Replier) Refuse(w http.ResponseWriter, form params.Form, status int, sen
 	if status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", "GET, POST, PUT")
 	}
-	return p.write(w, form, status, b)
+	return p.form(form).Write(w, status, b)
 }
 
 func (p Replier) form(form params.Form) params.Form {
@@ -75,34 +75,15 @@ func (p Replier) form(form params.Form) params.Form {
 	return form
 }
 
-var (
-	contentXML  = []string{"text/xml; charset=utf-8"}
-	contentJSON = []string{"application/json"}
-	noStore     = []string{"no-store"}
-)
-
-func (p Replier) write(w http.ResponseWriter, form params.Form, status int, body []byte) error {
-	h := w.Header()
-	h["Content-Type"] = contentXML
-	if p.form(form) == params.JSON {
-		h["Content-Type"] = contentJSON
-	}
-	h["Cache-Control"] = noStore
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, err := w.Write(body)
-	return err
-}
-
-func (p Replier) legacyXML(b []byte, code int, text string) []byte {
+func (p Replier) legacyXML(b []byte, code int, description string) []byte {
 	if !p.Legacy {
 		return b
 	}
 	b = append(strconv.AppendInt(append(b, "<error>"...), int64(code), 10), "</error><description>"...)
-	return append(appendXML(b, text), "</description>"...)
+	return append(appendXML(b, description), "</description>"...)
 }
 
-func (p Replier) legacyJSON(b []byte, more bool, code int, text string) []byte {
+func (p Replier) legacyJSON(b []byte, more bool, code int, description string) []byte {
 	if !p.Legacy {
 		return b
 	}
@@ -110,7 +91,7 @@ func (p Replier) legacyJSON(b []byte, more bool, code int, text string) []byte {
 		b = append(bytes.TrimSuffix(b, []byte{'\n'}), ',')
 	}
 	b = strconv.AppendInt(append(b, "\n    \"error\" : "...), int64(code), 10)
-	return append(appendJSON(append(b, ",\n    \"description\" : "...), text), '\n')
+	return append(appendJSON(append(b, ",\n    \"description\" : "...), description), '\n')
 }
 
 func appendXML(b []byte, s string) []byte {
@@ -138,21 +119,7 @@ func Shorten(s string) string {
 	if s == "" {
 		return sms.Internal.String()
 	}
-	if utf8.RuneCountInString(s) <= MaxMessage {
-		return s
-	}
-	runes := []rune(s)
-	cut := MaxMessage - 1
-	for cut > 0 && unicode.In(runes[cut], unicode.Mn, unicode.Me, unicode.Variation_Selector, unicode.Join_Control) {
-		cut-- // never before a combining character
-	}
-	for i := cut; i > cut*2/3; i-- {
-		if runes[i] == ' ' {
-			cut = i
-			break
-		}
-	}
-	return strings.TrimRight(string(runes[:cut]), " ") + "…"
+	return text.Truncate(s, MaxMessage)
 }
 
 // oneLine replaces line ends and other invisible characters by single blanks.
