@@ -1,18 +1,14 @@
 package sendmessage
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/corpus"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -21,13 +17,8 @@ import (
 type testCase struct {
 	Name, Why string
 	Covers    []string
-	Request   struct {
-		Method, Target string
-		Headers        map[string]string
-		Body           string
-		BodyBase64     []byte `json:"body_base64"`
-	}
-	Settings struct {
+	Request   corpus.Request
+	Settings  struct {
 		Path    string
 		Params  map[string][]string
 		MaxSize int64 `json:"max_size"`
@@ -54,49 +45,8 @@ type refusal struct {
 	Cause, Message string
 }
 
-func corpus(t testing.TB) (all []testCase) {
-	t.Helper()
-	files, err := filepath.Glob("../../../testdata/acrobits/*.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var cases []testCase
-		d := json.NewDecoder(bytes.NewReader(data))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&cases); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		all = append(all, cases...)
-	}
-	return all
-}
-
-func (c testCase) body() []byte {
-	if c.Request.BodyBase64 != nil {
-		return c.Request.BodyBase64
-	}
-	return []byte(c.Request.Body)
-}
-
-// request makes of a case what net/http makes of its bytes on a connection.
-func (c testCase) request() (*http.Request, error) {
-	body := c.body()
-	var raw bytes.Buffer
-	fmt.Fprintf(&raw, "%s %s HTTP/1.1\r\nHost: sms.example.com\r\nUser-Agent: CloudSoftphone/1.5.6\r\n", c.Request.Method, c.Request.Target)
-	for name, value := range c.Request.Headers {
-		fmt.Fprintf(&raw, "%s: %s\r\n", name, value)
-	}
-	if len(body) > 0 {
-		fmt.Fprintf(&raw, "Content-Length: %d\r\n", len(body))
-	}
-	raw.WriteString("\r\n")
-	raw.Write(body)
-	return http.ReadRequest(bufio.NewReader(&raw))
+func cases(t testing.TB) []testCase {
+	return corpus.Load[testCase](t, "../../../testdata/acrobits/*.json")
 }
 
 func (c testCase) decoder(t testing.TB) *Decoder {
@@ -132,7 +82,7 @@ func (c testCase) form() string {
 
 func TestCorpus(t *testing.T) {
 	covered, named := make(map[string]int), make(map[string]bool)
-	for _, c := range corpus(t) {
+	for _, c := range cases(t) {
 		for _, what := range c.Covers {
 			covered[what]++
 			covered[what+" as "+c.form()]++
@@ -142,7 +92,7 @@ func TestCorpus(t *testing.T) {
 		}
 		named[c.Name] = true
 		t.Run(c.Name, func(t *testing.T) {
-			r, err := c.request()
+			r, err := c.Request.HTTP()
 			if c.Malformed || err != nil {
 				if !c.Malformed || err == nil || c.Reading != nil || c.Refusal != nil {
 					t.Fatalf("malformed is %t, and net/http says: %v", c.Malformed, err)

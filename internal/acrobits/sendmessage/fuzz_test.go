@@ -58,9 +58,9 @@ func holdsAddress(text string) bool {
 }
 
 func FuzzJSON(f *testing.F) {
-	for _, c := range corpus(f) {
-		if bytes.ContainsAny(c.body(), "{[") {
-			f.Add(c.body())
+	for _, c := range cases(f) {
+		if bytes.ContainsAny(c.Request.Bytes(), "{[") {
+			f.Add(c.Request.Bytes())
 		}
 	}
 	d := newDecoder(f, "")
@@ -78,8 +78,8 @@ func FuzzXML(f *testing.F) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, c := range corpus(f) {
-		f.Add(c.Request.Method, c.Request.Target, c.Request.Headers["Content-Type"], c.body())
+	for _, c := range cases(f) {
+		f.Add(c.Request.Method, c.Request.Target, c.Request.Headers["Content-Type"], c.Request.Bytes())
 	}
 	d, inPath := newDecoder(f, ""), newDecoder(f, "/send/{token}/{to}/{body}")
 	f.Fuzz(func(t *testing.T, method, target, contentType string, body []byte) {
