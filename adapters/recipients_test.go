@@ -32,6 +32,7 @@ var recipientStates = map[string]struct {
 	"inteliquent":    {"result.resultResponses", "status", []jsonObject{{"status": "Failure"}, {"status": "Failed"}, {"status": "Invalid"}}},
 	"messagebird":    {"recipients.items", "status", []jsonObject{{"status": "delivery_failed"}, {"status": "expired"}, {"status": "delivery_failed", "statusErrorCode": 10}}},
 	"openvox":        {"report", "", []jsonObject{{"0": []any{jsonObject{"result": "fail"}}}, {"0": []any{jsonObject{}}}}},
+	"phonecom":       {"to", "status", []jsonObject{{"status": "failed"}}},
 	"playsms":        {"data", "status", []jsonObject{{"status": "ERR", "error": "203"}, {"status": "ERR"}}},
 	"ringcentral":    {"to", "messageStatus", []jsonObject{{"messageStatus": "SendingFailed"}, {"messageStatus": "DeliveryFailed", "errorCode": "SMS-UP-410"}}},
 	"smsapi":         {"list", "status", []jsonObject{{"error": 13}, {"status": "ERROR", "error": 14}, {"status": "UNDELIVERED"}, {"status": "REJECTED"}}},

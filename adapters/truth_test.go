@@ -423,7 +423,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 			h.Del("X-Ms-Content-Sha256")
 		}
 		query, _ := url.ParseQuery(r.URL.RawQuery)
-		for _, name := range []string{"text", "msg", "coding", "m", "content", "message", "body", "Text", "messageContent"} {
+		for _, name := range []string{"text", "msg", "coding", "m", "content", "message", "body", "messageContent", "messagedata"} {
 			delete(query, name)
 		}
 		list := []string{r.Method, r.URL.Scheme, r.URL.Host, r.Host, r.URL.EscapedPath(), r.URL.Fragment, fmt.Sprint(r.URL.User), query.Encode()}
