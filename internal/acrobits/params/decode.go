@@ -68,17 +68,8 @@ type Decoder struct {
 // Decode reads a request into values, and what it says about its sender into req, which contains
 // the form of the reply even if there is an error. The error is always a *sms.Refusal.
 func (d *Decoder) Decode(r *http.Request, req *Caller, into *Values) error {
-	claimed := MediaType(r.Header.Get("Content-Type"))
-	*req = Caller{Form: formOf(r.Header.Get("Accept"), claimed), SecretInURL: r.URL.RawQuery != "" || d.Path != nil || strings.ContainsAny(r.URL.Path, "=&?")}
 	header := values{names: d.Names}
-	req.SecretInHeader = readHeader(r.Header, &header)
-	if auth := r.Header["Authorization"]; len(auth) == 1 {
-		scheme, _, more := strings.Cut(auth[0], " ")
-		if more && strings.EqualFold(scheme, "Digest") {
-			req.DigestResponse = sms.Hide(auth[0])
-		}
-		req.Bearer = strings.EqualFold(scheme, "Bearer")
-	}
+	claimed := d.preview(r, req, &header)
 	if r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodPut {
 		return sms.Refuse(sms.Method)
 	}
@@ -111,6 +102,29 @@ func (d *Decoder) Decode(r *http.Request, req *Caller, into *Values) error {
 		return err
 	}
 	return req.fill(into)
+}
+
+// Preview reads what needs neither the parameters of the URL nor the body: the form of the reply,
+// the Digest response, and whether URL and headers may contain secrets.
+func (d *Decoder) Preview(r *http.Request) (req Caller) {
+	d.preview(r, &req, &values{names: d.Names})
+	return req
+}
+
+// preview also reads the credentials of the headers, and returns the media type of the body.
+func (d *Decoder) preview(r *http.Request, req *Caller, header *values) (claimed string) {
+	claimed = MediaType(r.Header.Get("Content-Type"))
+	*req = Caller{Form: formOf(r.Header.Get("Accept"), claimed)}
+	req.SecretInURL = r.URL.RawQuery != "" || d.Path != nil || strings.ContainsAny(r.URL.Path, "=&?")
+	req.SecretInHeader = readHeader(r.Header, header)
+	if auth := r.Header["Authorization"]; len(auth) == 1 {
+		scheme, _, more := strings.Cut(auth[0], " ")
+		if more && strings.EqualFold(scheme, "Digest") {
+			req.DigestResponse = sms.Hide(auth[0])
+		}
+		req.Bearer = strings.EqualFold(scheme, "Bearer")
+	}
+	return claimed
 }
 
 // AppPrefix begins the media types of the app's own documents.
