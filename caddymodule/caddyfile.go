@@ -11,7 +11,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
@@ -23,13 +22,8 @@ import (
 )
 
 func init() {
-	httpcaddyfile.RegisterHandlerDirective("acrobits_sms", parseCaddyfile)
+	httpcaddyfile.RegisterDirective("acrobits_sms", parseDirective)
 	httpcaddyfile.RegisterDirectiveOrder("acrobits_sms", httpcaddyfile.Before, "handle")
-}
-
-func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
-	handler := new(Handler)
-	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. Syntax:
@@ -81,6 +75,11 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //			...
 //		}
 //
+//		public_url <url>
+//		services {
+//			send <path>
+//		}
+//
 //		param    <parameter> <names...>
 //		path     <pattern>
 //		max_size <bytes>
@@ -111,7 +110,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return wrap(&at, cmp.Or(h.checkComplete(), h.checkDigest()))
+	return wrap(&at, cmp.Or(h.checkComplete(), h.checkDigest(), h.checkAddresses()))
 }
 
 // unmarshalBlock parses the lines of the block, and returns the checks that need the whole block.
@@ -184,6 +183,8 @@ func (h *Handler) directives() []directive {
 		{"max_parts", once, positive(&h.MaxParts, "a number of messages, such as 10")},
 		{"duplicate_window", once, withoutCheck(h.unmarshalWindow)},
 		{"transport", once, withoutCheck(h.unmarshalTransport)},
+		{"public_url", once, validated(&h.PublicURL, h.checkPublicURL)},
+		{"services", once, withoutCheck(h.unmarshalServices)},
 		{"param", repeatable, withoutCheck(h.unmarshalParam)},
 		{"path", once, h.unmarshalPath},
 		{"max_size", once, positive(&h.MaxSize, "a number of bytes, such as 262144")},

@@ -84,6 +84,7 @@ const (
 	inAdapter
 	inGlobal
 	inUsers // a line of users
+	inServices
 )
 
 // unknownWord returns the error about a word that a block does not accept. known are the words of

@@ -35,7 +35,9 @@ func init() {
 // told success only if a provider accepted the message. A message whose outcome is unknown is never
 // sent again automatically.
 //
-// The handler replies to every request that reaches it; it never calls the next handler.
+// Without `services`, it takes every request that reaches it for a message. With `services`, it
+// passes requests to other paths on to the next handler. If no handler replies to such a request,
+// the reply is 404 in the form that apps understand.
 //
 // Placeholders, set when the reply is written:
 //
@@ -139,6 +141,18 @@ type Handler struct {
 	// `disposition_notification`, `smart` and `installid`.
 	Params map[string][]string `json:"params,omitempty"`
 
+	// Services turns the choice of the service by the path of the request on. Paths are those of the
+	// request before any rewrite, and everything below them. It replaces the default path of a
+	// service, as in `{"send": "/sms"}`; `{}` keeps all of them. The services are `send`
+	// (`/send_message`, or with `path` the beginning of that pattern). Default: every request that
+	// belongs to no other service is a message.
+	Services map[string]string `json:"services,omitzero"`
+
+	// PublicURL is the address of the site as apps and providers reach it, such as
+	// `https://sms.example.com`. It may have a path, which may precede the paths of services. Default:
+	// scheme and host of each request.
+	PublicURL string `json:"public_url,omitempty"`
+
 	// Path reads parameters from the request's path, such as `/send/{token}/{to}/{body}`. Paths that
 	// do not match are replied with 404. Default: the path is ignored.
 	Path string `json:"path,omitempty"`
@@ -166,6 +180,9 @@ type Handler struct {
 	replier        sendmessage.Replier
 	sentences      *sentences
 	gateway        *gateway.Gateway
+	served         []address
+	publicURL      string // without a slash at the end
+	publicPath     string
 	app            *App
 	denialDelay    time.Duration
 	hasDirectories bool // further users are in Directories
@@ -195,8 +212,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Region: h.DefaultRegion, Numbers: number.NewCache(), LoginQueues: lockout.NewQueues(), Paused: paused.Load,
 	}
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionReplies, h.provisionUsers, h.provisionDelivery,
-		h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
+		h.provisionRequests, h.provisionServices, h.provisionReplies, h.provisionUsers,
+		h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
 	} {
 		if err := step(ctx); err != nil {
 			return err

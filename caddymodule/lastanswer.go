@@ -11,8 +11,8 @@ import (
 
 // noLastAnswer is the warning about a server without a route for some requests.
 const noLastAnswer = "Caddy replies to requests without a route with an empty 200, which apps take for success; " +
-	"end every site with the line: " + lastAnswer +
-	", and add one more site with this line alone, for the addresses: " + otherSites
+	"remove the matcher of acrobits_sms, or end its site with the line: " + lastAnswer +
+	"; add one more site with this line alone, for the addresses: " + otherSites
 
 // The lines of the advice. A Caddyfile cannot have a block on one line.
 const (

@@ -249,7 +249,7 @@ func TestPageCaddyfiles(t *testing.T) {
 		switch {
 		case !strings.Contains(text, "acrobits_sms"):
 			text = "http://:80 {\n\tacrobits_sms {\n" + demo + "adapter sandbox\n" + text + "\n}\n}\n"
-		case !strings.Contains(text, "acrobits_sms /"):
+		case !strings.Contains(text, "\tadapter "):
 			text += "http://:80 {\n\tacrobits_sms {\n" + demo + "adapter sandbox\n}\n}\n"
 		}
 		config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": filepath.Join(dir, "Caddyfile")})

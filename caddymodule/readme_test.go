@@ -24,7 +24,7 @@ import (
 var advice = map[sms.Cause]string{
 	sms.BadRequest:            "Correct the app's settings as the sentence says.",
 	sms.Unauthorized:          "Correct user name or password in the app. `claimed_user` in the log is the name, if such a user exists.",
-	sms.NotFound:              "Correct the address in the app; it must fit `path`.",
+	sms.NotFound:              "Correct the address in the app; it must be a path of the service (`/send_message`), and fit `path`.",
 	sms.Method:                "Set the method in the app to POST, GET or PUT.",
 	sms.InvalidRecipient:      "The user corrects the number. Numbers without country need `default_region`.",
 	sms.UnreachableRecipient:  "Nothing: a landline or a dead number.",

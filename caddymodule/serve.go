@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/bodylimit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
@@ -55,9 +56,22 @@ type sent struct {
 // emptyRequest is the request before it is decoded.
 var emptyRequest sendmessage.Request
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler. It returns nil even after a failure, because
-// Caddy logs the URL of failed requests, which may contain a password.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It gives the request to the service of its
+// path, or to the next handler. It returns only errors of the next handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	s := h.serviceFor(r)
+	if s == nil {
+		return h.passOn(w, r, next)
+	}
+	if s.secretPath {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	s.serve(h, w, r)
+	return nil
+}
+
+// serveSend implements the service send.
+func (h *Handler) serveSend(w http.ResponseWriter, r *http.Request) {
 	h.requests.enter()
 	defer h.requests.leave()
 	x := &sendRequest{Handler: h, w: w, r: r, Request: &emptyRequest, received: time.Now()}
@@ -69,7 +83,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 		x.response = h.gateway.Send(r.Context(), x.gatewayRequest())
 	}
 	x.finish()
-	return nil
 }
 
 // finish writes the reply, then reports to the operator.
@@ -98,10 +111,15 @@ func (x *sendRequest) decode() (err error) {
 	x.body = bodyBudget.Limit(x.w, x.r, x.network)
 	defer x.body.Done()
 	x.Request, err = x.decoder.Decode(x.r)
-	if x.SecretInHeader || x.SecretInURL && !x.AccessLog {
-		caddyhttp.SetVar(x.r.Context(), caddyhttp.LogSkipVar, true)
-	}
+	x.skipLog(x.r, &x.Caller)
 	return err
+}
+
+// skipLog leaves a request out of Caddy's access log if its URL or headers may contain a secret.
+func (h *Handler) skipLog(r *http.Request, caller *params.Caller) {
+	if caller.SecretInHeader || caller.SecretInURL && !h.AccessLog {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
 }
 
 // gatewayRequest returns the request for the gateway.
