@@ -79,6 +79,12 @@ func init() {
 //		services {
 //			send <path>
 //		}
+//		pictures [mms|link|mms_or_link] {
+//			from     <hosts...>
+//			max_size <size>
+//			keep     <duration>
+//			space    <size>
+//		}
 //
 //		param    <parameter> <names...>
 //		path     <pattern>
@@ -185,6 +191,7 @@ func (h *Handler) directives() []directive {
 		{"transport", once, withoutCheck(h.unmarshalTransport)},
 		{"public_url", once, validated(&h.PublicURL, h.checkPublicURL)},
 		{"services", once, withoutCheck(h.unmarshalServices)},
+		{"pictures", once, withoutCheck(h.unmarshalPictures)},
 		{"param", repeatable, withoutCheck(h.unmarshalParam)},
 		{"path", once, h.unmarshalPath},
 		{"max_size", once, positive(&h.MaxSize, "a number of bytes, such as 262144")},

@@ -85,6 +85,7 @@ const (
 	inGlobal
 	inUsers // a line of users
 	inServices
+	inPictures
 )
 
 // unknownWord returns the error about a word that a block does not accept. known are the words of

@@ -153,6 +153,9 @@ type Handler struct {
 	// scheme and host of each request.
 	PublicURL string `json:"public_url,omitempty"`
 
+	// Pictures turns pictures and files on. Default: they are refused.
+	Pictures *Pictures `json:"pictures,omitempty"`
+
 	// Path reads parameters from the request's path, such as `/send/{token}/{to}/{body}`. Paths that
 	// do not match are replied with 404. Default: the path is ignored.
 	Path string `json:"path,omitempty"`
@@ -183,6 +186,7 @@ type Handler struct {
 	served         []address
 	publicURL      string // without a slash at the end
 	publicPath     string
+	pictures       *pictureSettings // nil if off
 	app            *App
 	denialDelay    time.Duration
 	hasDirectories bool // further users are in Directories
@@ -212,7 +216,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Region: h.DefaultRegion, Numbers: number.NewCache(), LoginQueues: lockout.NewQueues(), Paused: paused.Load,
 	}
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionServices, h.provisionReplies, h.provisionUsers,
+		h.provisionRequests, h.provisionServices, h.provisionPictures, h.provisionReplies, h.provisionUsers,
 		h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
 	} {
 		if err := step(ctx); err != nil {

@@ -207,3 +207,26 @@ func TestPublicBase(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The settings of pictures have defaults, and are checked in JSON too.
+func TestPictureSettings(t *testing.T) {
+	s, err := new(Pictures).settings()
+	if err != nil || !s.mms || s.links || s.maxSize != 25e6 || s.space != 2e9 || s.keep.Hours() != 720 ||
+		len(s.from) != 1 || s.from[0] != (pictureServer{"https", "mmmsg.acrobits.net", "443"}) {
+		t.Errorf("%+v %v", s, err)
+	}
+	s, err = (&Pictures{Mode: "mms_or_link", From: []string{"HTTP://Files.example.com:8080", "[2001:db8::1]", "https://a.example"}}).settings()
+	if err != nil || !s.mms || !s.links || len(s.from) != 3 || s.from[0] != (pictureServer{"http", "files.example.com", "8080"}) ||
+		s.from[1] != (pictureServer{"https", "2001:db8::1", "443"}) || s.from[2] != (pictureServer{"https", "a.example", "443"}) {
+		t.Errorf("%+v %v", s, err)
+	}
+	for _, p := range []*Pictures{
+		{Mode: canary}, {MaxSize: -1}, {Space: -1}, {Keep: -1}, {From: []string{canary + "/"}}, {From: []string{""}},
+		{From: []string{"https://user:" + canary + "@a.example"}}, {From: []string{"ftp://a.example"}}, {From: []string{"*.a.example"}},
+		{From: []string{"a.example:443"}}, {From: []string{"https://a.example?" + canary}},
+	} {
+		if _, err := p.settings(); err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
