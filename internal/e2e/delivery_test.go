@@ -85,7 +85,7 @@ func TestKeptConnectionDies(t *testing.T) {
 	get, keyed := freeAddress(t), freeAddress(t)
 	config := options
 	for name, address := range map[string]string{"getter": get, "keyed": keyed} {
-		config += site("http", address) + " {\n\tbind 127.0.0.1\n\tacrobits_sms {\n\t\tuser johndow {\n\t\t\tpassword 12345678\n\t\t}\n\t\tdefault_region US\n\t\tadapter " + name +
+		config += site("http", address) + " {\n\tbind 127.0.0.1\n\tacrobits_sms * {\n\t\tuser johndow {\n\t\t\tpassword 12345678\n\t\t}\n\t\tdefault_region US\n\t\tadapter " + name +
 			"\n" + fmt.Sprintf(resending, l.Addr()) + "\t}\n}\n"
 	}
 	start(t, write(t, "Caddyfile", config), get)

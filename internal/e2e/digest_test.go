@@ -21,7 +21,7 @@ func TestDigestOfCurl(t *testing.T) {
 	file := write(t, "Caddyfile", fmt.Sprintf(options+`%s {
 	handle_path /sms/* {
 		rewrite * /send{uri}
-		acrobits_sms {
+		acrobits_sms * {
 			user johndow {
 				password {env.PASSWORD}
 				from     +15550001111

@@ -168,7 +168,7 @@ func TestFlood(t *testing.T) {
 }
 %s {
 	bind 127.0.0.1
-	acrobits_sms {
+	acrobits_sms * {
 		users file users.csv
 		default_region US
 		limit off

@@ -170,7 +170,7 @@ func TestUsersOfDatabases(t *testing.T) {
 			}
 			at := freeAddress(t)
 			config := write(t, "Caddyfile", options+fmt.Sprintf(`%s {
-	acrobits_sms {
+	acrobits_sms * {
 		%s
 		default_region US
 		lockout off
@@ -284,7 +284,7 @@ func TestTLSToDatabases(t *testing.T) {
 	} {
 		at := freeAddress(t)
 		config := write(t, "Caddyfile", options+fmt.Sprintf(`%s {
-	acrobits_sms {
+	acrobits_sms * {
 		users sql %s {env.USERS_DATABASE} {
 			query "SELECT name, password FROM people WHERE name = {user} AND EXISTS (%s)"
 		}

@@ -94,7 +94,7 @@ func TestTimeOfRefusals(t *testing.T) {
 		default_region US
 		adapter sandbox
 	}
-	acrobits_sms {
+	acrobits_sms * {
 		user plain {
 			password a-plain-password
 			token    a-token-of-plain
