@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/attachment"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -39,7 +40,7 @@ type Item struct {
 // Content types of documents in Text.
 const (
 	plainText    = "text/plain"
-	FileTransfer = params.AppPrefix + "filetransfer+json"
+	FileTransfer = attachment.ContentType
 	Notification = params.AppPrefix + "disposition-notification"
 )
 

@@ -207,9 +207,10 @@ func TestMessage(t *testing.T) {
 		{files, `{"body":"look","attachments":[{"content-url":"https://canary"}]}`, "look"},
 		{files, `{"attachments":[{"content-type":"image/png","content-url":"https://canary"}]}`, "Photo"},
 		{files, `{"attachments":[{"content-url":"https://canary"}]}`, "Photo"},
-		{files, `{"attachments":[{"content-type":"Video/mp4","encryption-key":"canary"}]}`, "Video"},
-		{files, `{"attachments":[{"content-type":"audio/ogg"}]}`, "Voice message"},
-		{files, `{"attachments":[{"content-type":"application/pdf","filename":"canary.pdf"}]}`, "File"},
+		{files, `{"body":" ","attachments":[{"content-url":"https://canary"}]}`, "Photo"},
+		{files, `{"attachments":[{"content-type":"Video/mp4","content-url":"https://canary","encryption-key":"56401F49A1B2C3D4E5F60718293A4B5C"}]}`, "Video"},
+		{files, `{"attachments":[{"content-type":"audio/ogg","content-url":"https://canary"}]}`, "Voice message"},
+		{files, `{"attachments":[{"content-type":"application/pdf","content-url":"https://canary","filename":"canary.pdf"}]}`, "File"},
 		{files, `{"attachments":`, FixedText},
 		{"application/x-acro-disposition-notification", `{"message-id":"canary"}`, FixedText},
 	} {

@@ -4,8 +4,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/tidwall/gjson"
-
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/attachment"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/params"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
@@ -92,16 +91,14 @@ func (n Notification) message() string {
 // caption returns the caption of a description of files, or else a word for the first file. It
 // returns nothing for another document.
 func caption(doc string) string {
-	if !params.ValidJSON(doc) {
+	transfer, refusal := attachment.Parse(doc)
+	if refusal != nil {
 		return ""
 	}
-	if body := gjson.Get(doc, "body").String(); !text.IsBlank(body) {
-		return body
+	if !text.IsBlank(transfer.Caption.Reveal()) {
+		return transfer.Caption.Reveal()
 	}
-	if !gjson.Get(doc, "attachments").Exists() {
-		return ""
-	}
-	kind, _, _ := strings.Cut(strings.ToLower(gjson.Get(doc, "attachments.0.content-type").String()), "/")
+	kind, _, _ := strings.Cut(transfer.Files[0].Type, "/")
 	switch kind {
 	case "image", "": // image/jpeg is the default
 		return "Photo"
