@@ -1,10 +1,50 @@
 package sms
 
+import (
+	"slices"
+	"strings"
+)
+
 // The variants of refusals of pictures and files.
 const (
-	AttachmentUnreadable Variant = "attachment_unreadable"
-	AttachmentAddress    Variant = "attachment_address"
-	AttachmentKey        Variant = "attachment_key"
-	NoAttachments        Variant = "no_attachments"
-	TooManyFiles         Variant = "too_many_files"
+	AttachmentUnreadable    Variant = "attachment_unreadable"
+	AttachmentAddress       Variant = "attachment_address"
+	AttachmentKey           Variant = "attachment_key"
+	NoAttachments           Variant = "no_attachments"
+	TooManyFiles            Variant = "too_many_files"
+	FileHost                Variant = "file_host"
+	FilePrivate             Variant = "file_private"
+	FileDamaged             Variant = "file_damaged"
+	WrongKey                Variant = "wrong_key"
+	FileTooLarge            Variant = "file_too_large"
+	FileTooLargeForProvider Variant = "file_too_large_for_provider"
+	TooManyPixels           Variant = "too_many_pixels"
+	PictureTooComplex       Variant = "picture_too_complex"
+	FileTypeFalse           Variant = "file_type_false"
+	FileType                Variant = "file_type"
+	FileUnreadable          Variant = "file_unreadable"
+	ManyPictures            Variant = "many_pictures"
+	FileGone                Variant = "file_gone"
+	FileCut                 Variant = "file_cut"
+	FileSlow                Variant = "file_slow"
+	FileServer              Variant = "file_server"
+	FileDisk                Variant = "file_disk"
+	FileSpace               Variant = "file_space"
 )
+
+// MediaLimits are the pictures and files that a provider accepts in a message. A limit of 0 and an
+// empty list mean that there is no such limit.
+type MediaLimits struct {
+	// Count is the maximum number of files.
+	Count int
+	// Each and Total are the maximum sizes in bytes, of one file and of all together.
+	Each, Total int64
+	// Types are the accepted media types, such as image/jpeg or image/*.
+	Types []string
+}
+
+// Accepts reports whether a media type is among the accepted ones.
+func (l MediaLimits) Accepts(mediaType string) bool {
+	kind, _, _ := strings.Cut(mediaType, "/")
+	return len(l.Types) == 0 || slices.Contains(l.Types, mediaType) || slices.Contains(l.Types, kind+"/*")
+}

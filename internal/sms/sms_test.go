@@ -86,7 +86,7 @@ func TestCauses(t *testing.T) {
 
 func TestSentences(t *testing.T) {
 	for name, s := range Sentences() {
-		filled := (&Refusal{Values: []string{"name", "disposition_notification", "form", "delete message", "offset", "262144", "limit", "262144", "length", "10000", "unit", "characters", "type", "multipart", "sent", "10", "parts", "10", "country", "South Georgia & South Sandwich Islands", "kind", "satellite and global networks", "minutes", "44640", "count", "262144"}}).Fill(s, "1A2B3C4D")
+		filled := (&Refusal{Values: []string{"name", "disposition_notification", "form", "delete message", "offset", "262144", "limit", "262144", "length", "10000", "unit", "characters", "type", "application/octet-stream", "sent", "10", "parts", "10", "country", "South Georgia & South Sandwich Islands", "kind", "satellite and global networks", "minutes", "44640", "count", "262144", "size", "25.0"}}).Fill(s, "1A2B3C4D")
 		if n := utf8.RuneCountInString(filled); n < 1 || n > 100 || strings.ContainsAny(filled, "{}\n") {
 			t.Errorf("%s: %q has %d characters", name, filled, n)
 		}
