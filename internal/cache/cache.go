@@ -1,7 +1,8 @@
 // Package cache keeps a bounded number of values that were used lately.
 //
-// It never grows beyond twice its size, whatever keys strangers choose, and it never expires a
-// value by time: callers keep the time beside the value. A Table is safe for concurrent use.
+// A Table never grows beyond twice its size, whatever keys strangers choose, and never expires a
+// value by time. A Remote adds times and failures to it, for values that are fetched: users of a
+// service or database, keys, tokens. Both are safe for concurrent use.
 package cache
 
 import "sync"
@@ -37,6 +38,14 @@ func (t *Table[K, V]) Put(key K, v V) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.put(key, v)
+}
+
+// Delete removes a key.
+func (t *Table[K, V]) Delete(key K) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.young, key)
+	delete(t.old, key)
 }
 
 func (t *Table[K, V]) put(key K, v V) {
