@@ -10,8 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/cache"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/roundtrip"
 )
 
@@ -64,61 +63,47 @@ type KeyURL struct {
 	// Report is called with the error if the keys cannot be fetched.
 	Report func(error)
 
-	fetching singleflight.Group
-
-	mu          sync.Mutex
-	keys        *KeySet
-	until       time.Time // when keys are fetched again
-	stale       time.Time // when keys are no longer used
-	asked, down time.Time // no requests for unknown keys before asked, no requests at all before down
+	once  sync.Once
+	cache *cache.Remote[struct{}, fetchedKeys]
 }
 
-// Get implements Keys. Concurrent calls share one request to the server.
-func (u *KeyURL) Get(ctx context.Context, id string, now time.Time) (*KeySet, error) {
-	keys, needed := u.state(id, now)
-	if needed {
-		_, _, _ = u.fetching.Do("", func() (any, error) {
-			u.renew(ctx, now)
-			return nil, nil
-		})
-		keys, _ = u.state(id, now)
+// fetchedKeys are keys with the time for which their server lets them be kept.
+type fetchedKeys struct {
+	*KeySet
+	age time.Duration
+}
+
+// Get implements Keys. Concurrent calls share one request to the server, which goes on if the
+// caller's context ends.
+func (u *KeyURL) Get(ctx context.Context, id string, _ time.Time) (*KeySet, error) {
+	u.once.Do(func() {
+		u.cache = cache.NewRemote[struct{}](1, func(fetchedKeys) bool { return false })
+	})
+	lifetime := func(k fetchedKeys) (fresh, stale time.Duration) {
+		if fresh = k.age; !k.has(id) {
+			fresh = keyPause
+		}
+		return fresh, k.age + staleKeys - fresh
 	}
-	if keys == nil {
+	ctx = context.WithoutCancel(ctx)
+	keys, err := u.cache.Get(ctx, struct{}{}, lifetime, func() (fetchedKeys, error) {
+		keys, age, err := u.fetch(ctx)
+		if err != nil {
+			u.Report(err)
+			err = &cache.Failure{Err: err, Pause: keyPause}
+		}
+		return fetchedKeys{keys, age}, err
+	})
+	if err != nil {
 		return nil, ErrUnavailable
 	}
-	return keys, nil
-}
-
-// state returns the keys that are valid now, and whether keys must be fetched.
-func (u *KeyURL) state(id string, now time.Time) (keys *KeySet, needed bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.keys != nil && now.Before(u.stale) {
-		keys = u.keys
-	}
-	needed = keys == nil || !now.Before(u.until) || !keys.has(id) && !now.Before(u.asked)
-	return keys, needed && !now.Before(u.down)
-}
-
-// renew fetches the keys and replaces the previous ones. If the fetch fails, the previous keys stay
-// until stale.
-func (u *KeyURL) renew(ctx context.Context, now time.Time) {
-	keys, age, err := u.fetch(ctx)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.asked = now.Add(keyPause)
-	if err != nil {
-		u.down = now.Add(keyPause)
-		u.Report(err)
-		return
-	}
-	u.keys, u.until, u.stale = keys, now.Add(age), now.Add(age+staleKeys)
+	return keys.KeySet, nil
 }
 
 // fetch requests the keys from the server and returns them with the time for which they may be
-// kept. The request goes on if the caller's context ends, because other callers may wait for it.
+// kept.
 func (u *KeyURL) fetch(ctx context.Context) (*KeySet, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.URL, nil)
 	if err != nil {

@@ -10,10 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/cache"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/mac"
@@ -30,12 +27,15 @@ const (
 	// keepDenied is the time for which a denial is cached.
 	keepDenied = 10 * time.Second
 
-	// mostAnswers bounds the entries of each cache.
-	mostAnswers = 1 << 14
+	// maxAnswers bounds the entries of each cache.
+	maxAnswers = 1 << 14
+
+	// pause is the time without requests after a service or database did not answer.
+	pause = 3 * time.Second
 )
 
-// pause is the time without requests after a service or database did not answer.
-const pause = 3 * time.Second
+// noAnswer is the error if a service or database could not be asked, or could not answer.
+func noAnswer(err error) error { return &cache.Failure{Err: err, Pause: pause} }
 
 // Service authenticates by a web service of the operator. It is safe for concurrent use. If the
 // service fails, only users that it admitted within Keep and Stale are admitted.
@@ -57,24 +57,26 @@ type Service struct {
 	// and after a reload.
 	Answers *AnswerCache
 
-	read     *cache.Table[*admission, *User] // the users that Read made from admissions
-	asking   singleflight.Group
+	users    *cache.Table[*Answer, *User] // the users that Read made from answers
 	failures throttledReport
 }
 
 // AnswerCache contains the answers of a service. It is safe for concurrent use.
 type AnswerCache struct {
-	digests  mac.Key
-	admitted *cache.Table[digest, *admission]
-	denied   *cache.Table[digest, denial]
-	down     atomic.Pointer[time.Time] // the service is not asked before this time
+	digests mac.Key
+	answers *cache.Remote[digest, verdict]
 }
 
 // NewAnswerCache makes an empty cache.
 func NewAnswerCache() *AnswerCache {
-	a := &AnswerCache{admitted: cache.NewTable[digest, *admission](mostAnswers), denied: cache.NewTable[digest, denial](mostAnswers)}
-	a.digests = mac.NewKey()
-	return a
+	denies := func(v verdict) bool { return v.denied != nil }
+	return &AnswerCache{mac.NewKey(), cache.NewRemote[digest](maxAnswers, denies)}
+}
+
+// verdict is an answer that admits a user, or the error for a credential that was denied.
+type verdict struct {
+	answer *Answer
+	denied error
 }
 
 // Answer is the answer of a service. An answer with unknown members is refused, because a
@@ -90,22 +92,10 @@ type Answer struct {
 	Limits  []string `json:"limits"`
 }
 
-// admission is an answer that admits a user, and the time when it arrived. The caller of remembered
-// decides for how long it is valid.
-type admission struct {
-	answer Answer
-	at     time.Time
-}
-
-type denial struct {
-	err   error
-	until time.Time
-}
-
 var _ Users = (*Service)(nil)
 
 // Start prepares for use.
-func (s *Service) Start() { s.read = cache.NewTable[*admission, *User](mostAnswers) }
+func (s *Service) Start() { s.users = cache.NewTable[*Answer, *User](maxAnswers) }
 
 // question is the request to the service. Without a user the secret is a token.
 type question struct {
@@ -154,87 +144,67 @@ func (s *Service) Authenticate(_ context.Context, c Credential) (*User, error) {
 // WithoutProof implements ProofSupport: the service compares passwords itself.
 func (s *Service) WithoutProof() int { return -1 }
 
-// try uses a cached answer, or asks the service. Concurrent calls for the same credential share one
-// answer. For a user who is locked out, an admission is cached no longer than a denial.
+// try uses a cached answer, or asks the service. For a user who is locked out, an admission is
+// cached no longer than a denial.
 func (s *Service) try(c *Credential, name, secret string) (*User, error) {
-	key, now := s.Answers.digests.Digest(aQuestion, name, secret), time.Now()
-	if user := s.remembered(key, now.Add(-s.Keep)); user != nil && (!c.lockedOut(user) || s.remembered(key, now.Add(-keepDenied)) != nil) {
+	lifetime := func(v verdict) (fresh, stale time.Duration) {
+		if v.denied != nil {
+			return keepDenied, 0
+		}
+		user, err := s.userOf(v.answer)
+		switch {
+		case err != nil:
+			return 0, 0
+		case c.lockedOut(user):
+			fresh = min(s.Keep, keepDenied)
+			return fresh, s.Keep + s.Stale - fresh
+		}
+		return s.Keep, s.Stale
+	}
+	key := s.Answers.digests.Digest(aQuestion, name, secret)
+	v, err := s.Answers.answers.Get(context.Background(), key, lifetime, func() (verdict, error) { return s.answer(name, secret) })
+	switch {
+	case err != nil:
+		return nil, ErrUnavailable
+	case v.denied != nil:
+		return nil, v.denied
+	}
+	return s.userOf(v.answer)
+}
+
+// userOf returns the user of an answer, which another Service with other settings may have got.
+func (s *Service) userOf(a *Answer) (*User, error) {
+	if user, ok := s.users.Get(a); ok {
 		return user, nil
 	}
-	if d, ok := s.Answers.denied.Get(key); ok && now.Before(d.until) {
-		return nil, d.err
+	user, err := s.Read(*a)
+	if err == nil {
+		s.users.Put(a, user)
 	}
-	user, err, _ := s.asking.Do(string(key[:]), func() (user any, err error) {
-		defer func() {
-			if p := recover(); p != nil { // the message of the panic may contain a secret
-				s.failures.Report(fmt.Errorf("panic: %T", p), s.Report)
-				user, err = (*User)(nil), ErrUnavailable
-			}
-		}()
-		return s.answer(key, name, secret)
-	})
-	return user.(*User), err
+	return user, err
 }
 
-// remembered returns the user that a cached answer admits, nil if no such answer arrived after the
-// given time.
-func (s *Service) remembered(key digest, after time.Time) *User {
-	a, _ := s.Answers.admitted.Get(key)
-	if a == nil || !a.at.After(after) {
-		return nil
-	}
-	user, ok := s.read.Get(a)
-	if !ok { // another Service with other settings may have asked
-		var err error
-		if user, err = s.Read(a.answer); err != nil {
-			return nil
+// answer asks the service.
+func (s *Service) answer(name, secret string) (v verdict, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the message of the panic may contain a secret
+			err = fmt.Errorf("panic: %T", p)
 		}
-		s.read.Put(a, user)
-	}
-	return user
-}
-
-// answer asks the service and caches the answer.
-func (s *Service) answer(key digest, name, secret string) (*User, error) {
-	var answer Answer
-	var user *User
-	err := errNoAnswer
-	if down := s.Answers.down.Load(); down == nil || !time.Now().Before(*down) {
-		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
-		defer cancel()
-		if answer, err = s.ask(ctx, name, secret); err == nil {
-			user, err = s.Read(answer)
-		}
-		if err != nil && !errors.Is(err, ErrDenied) {
+		if err != nil {
 			s.failures.Report(err, s.Report)
 		}
-		if errors.Is(err, errNoAnswer) {
-			until := time.Now().Add(pause)
-			s.Answers.down.Store(&until)
-		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+	defer cancel()
+	answer, err := s.ask(ctx, name, secret)
+	if err == nil {
+		_, err = s.userOf(&answer)
 	}
-	now := time.Now()
-	switch {
-	case err == nil:
-		a := &admission{answer, now}
-		s.read.Put(a, user)
-		s.Answers.admitted.Put(key, a)
-		s.Answers.denied.Put(key, denial{})
-		return user, nil
-	case errors.Is(err, ErrDenied):
-		s.Answers.denied.Put(key, denial{err, now.Add(keepDenied)})
-		s.Answers.admitted.Put(key, nil)
-		return nil, err
-	case errors.Is(err, errNoAnswer):
-		if user := s.remembered(key, now.Add(-s.Keep-s.Stale)); user != nil {
-			return user, nil
-		}
+	if errors.Is(err, ErrDenied) {
+		return verdict{denied: err}, nil
 	}
-	return nil, ErrUnavailable
+	return verdict{answer: &answer}, err
 }
-
-// errNoAnswer is returned if the service or database could not be asked, or could not answer.
-var errNoAnswer = errors.New("no answer")
 
 // ask sends one request. Errors contain nothing of the credential and nothing of the address, which
 // may contain a secret.
@@ -260,13 +230,13 @@ func (s *Service) ask(ctx context.Context, name, secret string) (a Answer, err e
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return a, fmt.Errorf("%w: %w", errNoAnswer, err)
+		return a, noAnswer(err)
 	}
 	switch {
 	case reply.Err != nil && reply.Err != roundtrip.ErrTooLong:
-		return a, fmt.Errorf("%w: it broke off", errNoAnswer)
+		return a, noAnswer(errors.New("it broke off"))
 	case reply.Status >= 500:
-		return a, fmt.Errorf("%w: status %d", errNoAnswer, reply.Status)
+		return a, noAnswer(fmt.Errorf("status %d", reply.Status))
 	case reply.Status == http.StatusUnauthorized, reply.Status == http.StatusForbidden:
 		return a, ErrDenied
 	case reply.Status != http.StatusOK:

@@ -17,8 +17,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/cache"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
@@ -44,28 +42,18 @@ type SQL struct {
 	Report func(error)
 
 	checker
-	found    *cache.Table[string, foundRow]
-	asking   singleflight.Group
+	found    *cache.Remote[string, *account] // an account is empty if no user has the name
 	failures throttledReport
 
-	references  atomic.Int32
-	mu          sync.Mutex
-	statement   *sql.Stmt
-	unavailable bool      // the database did not answer the last query
-	down        time.Time // the database is not asked before this time
+	references atomic.Int32
+	mu         sync.Mutex
+	statement  *sql.Stmt
 }
 
 // Row contains the columns of one row of the query.
 type Row struct {
 	Answer
 	Passwords []string
-}
-
-// foundRow is the cached result of the query for one name. The account is empty if no user has the
-// name.
-type foundRow struct {
-	entry        *account
-	until, stale time.Time
 }
 
 var _ Users = (*SQL)(nil)
@@ -78,7 +66,7 @@ const typicalHash = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhW
 func (s *SQL) Start() {
 	s.Acquire()
 	s.defaultDecoy = []hash{bcryptHash(typicalHash)}
-	s.found = cache.NewTable[string, foundRow](mostAnswers)
+	s.found = cache.NewRemote[string](maxAnswers, func(a *account) bool { return a.user == nil })
 	s.start()
 }
 
@@ -103,7 +91,7 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if name == "" || len(name) > maxSecret || !utf8.ValidString(name) || strings.ContainsAny(name, "\x00\uFFFD") || c.Proof == nil && (secret == "" || len(secret) > maxSecret) {
 		return nil, ErrDenied
 	}
-	entry, err := s.find(name)
+	entry, err := s.find(name, s.Keep)
 	if err != nil {
 		return nil, err
 	}
@@ -116,82 +104,44 @@ func (s *SQL) Authenticate(ctx context.Context, c Credential) (*User, error) {
 	if entry.user == nil && err == ErrDenied && s.Query.asksDomain() && !strings.Contains(name, "@") {
 		err = ErrNoDomain
 	}
-	if errors.Is(err, ErrDenied) && s.isUnavailable() { // a user who is not cached must not get "wrong password"
-		if _, _ = s.ask(name); s.isUnavailable() {
+	if errors.Is(err, ErrDenied) && s.found.Down() { // a user who is not cached must not get "wrong password"
+		if _, _ = s.find(name, 0); s.found.Down() {
 			err = errors.Join(err, ErrUnavailable)
 		}
 	}
 	return user, err
 }
 
-func (s *SQL) isUnavailable() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unavailable
-}
-
-// isDown reports whether the database did not answer within the last pause.
-func (s *SQL) isDown() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return time.Now().Before(s.down)
-}
-
 // Find implements Finder.
 func (s *SQL) Find(name string) (*User, error) {
-	entry, err := s.find(userAndDomain(name))
+	entry, err := s.find(userAndDomain(name), s.Keep)
 	if err != nil {
 		return nil, err
 	}
 	return entry.user, nil
 }
 
-// find returns the cached account of a name, or asks the database. Concurrent calls for the same
-// name share one query.
-func (s *SQL) find(name string) (*account, error) {
-	if row, ok := s.found.Get(name); ok && time.Now().Before(row.until) {
-		return row.entry, nil
+// find returns the account of a name. An account that was read within keep is not read again.
+func (s *SQL) find(name string, keep time.Duration) (*account, error) {
+	lifetime := func(a *account) (fresh, stale time.Duration) {
+		if a.user == nil {
+			return min(keepDenied, keep), 0
+		}
+		return keep, s.Keep + s.Stale - keep
 	}
-	entry, err, _ := s.asking.Do(name, func() (any, error) { return s.ask(name) })
-	return entry.(*account), err
-}
-
-// ask queries the database and caches the result. If isDown, it uses only the cache.
-func (s *SQL) ask(name string) (*account, error) {
-	var entry *account
-	err := errNoAnswer
-	down := s.isDown()
-	if !down {
+	entry, err := s.found.Get(context.Background(), name, lifetime, func() (*account, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 		defer cancel()
-		if entry, err = s.query(ctx, name); err != nil {
+		entry, err := s.query(ctx, name)
+		if err != nil {
 			s.failures.Report(err, s.Report)
 		}
-		if !errors.Is(err, errNoAnswer) {
-			s.mu.Lock()
-			s.unavailable = false
-			s.mu.Unlock()
-		}
+		return entry, err
+	})
+	if err != nil {
+		return nil, ErrUnavailable
 	}
-	now := time.Now()
-	switch {
-	case err == nil && entry.user == nil:
-		s.found.Put(name, foundRow{entry, now.Add(min(keepDenied, s.Keep)), now})
-		return entry, nil
-	case err == nil:
-		s.found.Put(name, foundRow{entry, now.Add(s.Keep), now.Add(s.Keep + s.Stale)})
-		return entry, nil
-	case !errors.Is(err, errNoAnswer):
-		return entry, ErrUnavailable
-	case !down:
-		s.mu.Lock()
-		s.unavailable, s.down = true, now.Add(pause)
-		s.mu.Unlock()
-	}
-	if row, ok := s.found.Get(name); ok && now.Before(row.stale) {
-		return row.entry, nil
-	}
-	return entry, ErrUnavailable
+	return entry, nil
 }
 
 // query runs the query for one name.
@@ -295,13 +245,13 @@ func (s *SQL) refused(name string, err error) (*account, error) {
 	return nil, failure(err)
 }
 
-// failure returns the error to report for a failed query. It wraps errNoAnswer only if the
+// failure returns the error to report for a failed query. It is noAnswer only if the
 // connection failed or the query timed out. It never contains the database's own message, which may
 // quote the name: people type passwords into that field.
 func failure(err error) error {
 	var network net.Error
 	if errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: the connection broke, or the query took too long", errNoAnswer)
+		return noAnswer(errors.New("the connection broke, or the query took too long"))
 	}
 	return errors.New("the database refuses the query for some names; try it with a name by hand, such as one that is no number")
 }
@@ -317,7 +267,7 @@ func (s *SQL) prepared(ctx context.Context) (*sql.Stmt, error) {
 	}
 	statement, err := s.DB.PrepareContext(ctx, s.Query.text)
 	if err != nil { // the error cannot quote a name
-		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+		return nil, noAnswer(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -240,7 +240,7 @@ func TestSQLChanges(t *testing.T) {
 		}
 	}
 	wait("plain", "12345678", "plain")
-	if u.isUnavailable() {
+	if u.found.Down() {
 		t.Error("the database gives no answer any more")
 	}
 	if _, err := u.Authenticate(t.Context(), Credential{User: "bcrypt", Secret: sms.Hide("wrong")}); errors.Is(err, ErrUnavailable) {
