@@ -168,7 +168,7 @@ type Status struct {
 // Resume forgets the provider's limits that were reached, so that the next message is sent.
 func (a *Account) Resume() {
 	a.quotas.clear()
-	a.tokens.forgetFailure()
+	a.tokens.cache.Retry()
 }
 
 // Status returns the state of the account.

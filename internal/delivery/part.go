@@ -66,7 +66,7 @@ func (run *run) sendWithToken(route Route, plan *adapters.Plan, i int) sms.Resul
 		if token.Empty() || r.Status != http.StatusUnauthorized || r.Outcome != sms.Refused {
 			return r
 		}
-		route.Account.tokens.drop(ctx, token, fresh || again, r)
+		route.Account.tokens.drop(token, fresh || again, r)
 		if fresh || again {
 			return r
 		}
