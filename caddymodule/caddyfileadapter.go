@@ -156,7 +156,7 @@ func (a *Adapter) unmarshalBound(d *caddyfile.Dispenser) (err error) {
 			return err
 		}
 		rate, parseErr := strconv.ParseFloat(text, 64)
-		if parseErr != nil || !(rate >= leastRate && rate <= mostRate) {
+		if parseErr != nil || !(rate >= minRate && rate <= maxRate) {
 			return d.WrapErr(errRate)
 		}
 		a.Rate, twice = rate, a.Rate != 0

@@ -300,7 +300,7 @@ func (h *Handler) criteria(a *Adapter, repl *caddy.Replacer) (w routing.Criteria
 	switch {
 	case a.Weight < 0:
 		return w, errors.New("weight takes a whole number, such as 3")
-	case a.Rate != 0 && (a.Rate < leastRate || a.Rate > mostRate):
+	case a.Rate != 0 && (a.Rate < minRate || a.Rate > maxRate):
 		return w, errRate
 	case a.Concurrency < 0:
 		return w, errors.New("concurrency takes a whole number, such as 20")
@@ -321,8 +321,8 @@ func (h *Handler) mayHaveNumber(numbers []sms.Number) bool {
 
 // Bounds of a rate, in messages per second.
 const (
-	leastRate = 0.1
-	mostRate  = 10_000
+	minRate = 0.1
+	maxRate = 10_000
 )
 
 var errRate = errors.New("rate takes the number of messages a second, such as 10 or 0.5")

@@ -289,8 +289,8 @@ func (h *Handler) provisionCounters(caddy.Context) error {
 // errNull is returned for null in a list of the JSON configuration.
 var errNull = errors.New("null is not a user, an adapter or a definition")
 
-// longestTimeout is 5 s shorter than the 30 s after which apps give up: the reply takes time too.
-const longestTimeout = 25 * time.Second
+// maxTimeout is 5 s shorter than the 30 s after which apps give up: the reply takes time too.
+const maxTimeout = 25 * time.Second
 
 func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 	transport, err := h.loadTransport(ctx)
@@ -308,7 +308,7 @@ func (h *Handler) provisionDelivery(ctx caddy.Context) error {
 		Paused:         paused.Load,
 		NotSent:        isDialError,
 	}
-	if h.gateway.Deliverer.Timeout > longestTimeout {
+	if h.gateway.Deliverer.Timeout > maxTimeout {
 		h.logger.Warn("timeout exceeds 25s, and apps wait for about 30s: they may report a failure while the message is still being sent",
 			zap.Duration("timeout", h.gateway.Deliverer.Timeout))
 	}

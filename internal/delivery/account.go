@@ -85,9 +85,9 @@ func tighter[N int | float64](a, b N) N {
 // breakerOpen reports whether the circuit breaker is open, so that it lets no request through.
 func (a *Account) breakerOpen() bool { return a.breaker.State() == gobreaker.StateOpen }
 
-// longestWait bounds how long a message waits for room in the account. Then it is refused, while
+// maxWait bounds how long a message waits for room in the account. Then it is refused, while
 // the app still waits for the reply.
-const longestWait = 5 * time.Second
+const maxWait = 5 * time.Second
 
 // Reasons why the account admits no request, for the operator.
 const (
@@ -106,7 +106,7 @@ func (a *Account) enter(m *sms.Message, until time.Time, held func() bool) (leav
 	if a.breakerOpen() {
 		return nil, &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, isOpen
 	}
-	if latest := time.Now().Add(longestWait); latest.Before(until) {
+	if latest := time.Now().Add(maxWait); latest.Before(until) {
 		until = latest
 	}
 	if !a.queue.Enter(m.User, until) {

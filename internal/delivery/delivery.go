@@ -118,12 +118,12 @@ func (d *Deliverer) End(m *sms.Message) time.Time {
 
 const noTime = "the time was spent before it could be sent"
 
-// leastAttempt is the shortest useful time for an attempt; least lowers it to AttemptTimeout or
+// minAttempt is the shortest useful time for an attempt; least lowers it to AttemptTimeout or
 // half of Timeout, if that is less. A shorter attempt would often end with an unknown outcome,
 // where a refusal is still possible.
-const leastAttempt = 3 * time.Second
+const minAttempt = 3 * time.Second
 
-func (d *Deliverer) least() time.Duration { return min(d.AttemptTimeout, d.Timeout/2, leastAttempt) }
+func (d *Deliverer) least() time.Duration { return min(d.AttemptTimeout, d.Timeout/2, minAttempt) }
 
 // tooLate reports whether there is no time for another attempt.
 func (d *Deliverer) tooLate(end time.Time) bool { return time.Until(end) < d.least() }

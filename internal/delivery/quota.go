@@ -9,16 +9,16 @@ import (
 )
 
 // If a provider does not say when a quota ends, 1 message is let through as a test after firstGap.
-// Each failed test doubles the gap, up to longestGap. A quota is forgotten if no message tested it
+// Each failed test doubles the gap, up to maxGap. A quota is forgotten if no message tested it
 // for forgetAfter.
 const (
 	firstGap    = time.Minute
-	longestGap  = 15 * time.Minute
+	maxGap      = 15 * time.Minute
 	forgetAfter = time.Hour
 )
 
-// mostSenders bounds the senders of an account whose quotas are remembered.
-const mostSenders = 1000
+// maxSenders bounds the senders of an account whose quotas are remembered.
+const maxSenders = 1000
 
 // quotas are the provider's limits that an account or its senders have reached. In the zero value
 // no limit is reached. It is safe for concurrent use.
@@ -57,7 +57,7 @@ func (q *quota) extend(now time.Time, wait time.Duration, tested bool) *quota {
 	case q == nil || q.over(now):
 		return &quota{until: now.Add(firstGap), gap: firstGap}
 	case tested:
-		gap := min(2*q.gap, longestGap)
+		gap := min(2*q.gap, maxGap)
 		return &quota{until: now.Add(gap), gap: gap}
 	}
 	return q // a message sent before the quota was known; it says nothing new
@@ -160,7 +160,7 @@ func (q *quotas) makeRoom(now time.Time) {
 	if q.senders == nil {
 		q.senders = make(map[sms.Number]*quota)
 	}
-	if len(q.senders) < mostSenders {
+	if len(q.senders) < maxSenders {
 		return
 	}
 	var first sms.Number
@@ -171,7 +171,7 @@ func (q *quotas) makeRoom(now time.Time) {
 			first = sender
 		}
 	}
-	if len(q.senders) >= mostSenders {
+	if len(q.senders) >= maxSenders {
 		delete(q.senders, first)
 	}
 }
@@ -195,8 +195,8 @@ type Quota struct {
 	Test  bool      `json:"test,omitempty"`
 }
 
-// mostListed bounds the senders in a list.
-const mostListed = 20
+// maxListed bounds the senders in a list.
+const maxListed = 20
 
 // list returns the quotas that are reached: the account's first, then those of the senders, the
 // latest end first.
@@ -210,7 +210,7 @@ func (q *quotas) list() (all []Quota) {
 		}
 	}
 	slices.SortFunc(all, func(a, b Quota) int { return b.Until.Compare(a.Until) })
-	all = all[:min(len(all), mostListed)]
+	all = all[:min(len(all), maxListed)]
 	if a := q.account; a != nil && !a.over(now) {
 		all = slices.Insert(all, 0, Quota{For: sms.ForAccount.String(), Until: a.until, Test: a.gap > 0})
 	}

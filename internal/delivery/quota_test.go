@@ -219,7 +219,7 @@ func TestQuotaInTheMiddle(t *testing.T) {
 func TestManySenders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := NewAccount()
-		for i := range mostSenders + 10 {
+		for i := range maxSenders + 10 {
 			leave, refusal, _ := a.enter(messageFrom(i), time.Now().Add(time.Minute), nil)
 			if refusal != nil {
 				t.Fatal(refusal)
@@ -227,11 +227,11 @@ func TestManySenders(t *testing.T) {
 			wait := time.Hour - time.Duration(i)*time.Second
 			leave(sms.Result{Outcome: sms.Refused, Scope: sms.ForSender, RetryAfter: wait, Refusal: sms.ReachedQuota(wait)})
 		}
-		if n := len(a.quotas.senders); n != mostSenders {
+		if n := len(a.quotas.senders); n != maxSenders {
 			t.Errorf("%d senders are remembered", n)
 		}
 		list := a.Status().Quotas
-		if len(list) != mostListed || list[0].Sender != "+155•••1000" || list[0].Until != time.Now().Add(time.Hour) {
+		if len(list) != maxListed || list[0].Sender != "+155•••1000" || list[0].Until != time.Now().Add(time.Hour) {
 			t.Errorf("%+v", list)
 		}
 		if a.Resume(); a.Status().Quotas != nil {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// mostDecodings limits the decodings of a text.
-const mostDecodings = 64
+// maxDecodings limits the decodings of a text.
+const maxDecodings = 64
 
 // decodings returns a provider's words and everything that they decode to, in lower case. It
 // removes up to 2 layers of escapes or encodings. The first item is the undecoded text.
@@ -36,10 +36,10 @@ func decodeTwice(s string) []string {
 	return list
 }
 
-// add appends the texts that list does not contain yet, up to mostDecodings.
+// add appends the texts that list does not contain yet, up to maxDecodings.
 func add(list, more []string) []string {
 	for _, s := range more {
-		if len(list) < mostDecodings && !slices.Contains(list, s) {
+		if len(list) < maxDecodings && !slices.Contains(list, s) {
 			list = append(list, s)
 		}
 	}

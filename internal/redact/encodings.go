@@ -71,7 +71,7 @@ func (e *encoding) appendDecoded(dst []byte, run string) []byte {
 // decodedRuns decodes each run of letters and digits in s and returns the readable results. The
 // encoded text may begin anywhere in the run, so each possible alignment is tried.
 func decodedRuns(s string) (list []string) {
-	var scratch [longestID]byte
+	var scratch [maxID]byte
 	dst := scratch[:0]
 	for i := range encodings {
 		e, from := &encodings[i], s

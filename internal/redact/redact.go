@@ -158,12 +158,12 @@ const (
 	Fit
 )
 
-// longestID is the maximum length of an id in bytes.
-const longestID = 128
+// maxID is the maximum length of an id in bytes.
+const maxID = 128
 
 // ID judges the value at the place of the message's id by the same rules as Words.
 func (f *Filter) ID(s string) Fitness {
-	if len(s) > longestID || !isVisible(s) {
+	if len(s) > maxID || !isVisible(s) {
 		return Unfit
 	}
 	r := read(s)
@@ -215,7 +215,7 @@ func (f *Filter) quoted(s *reading) quotation {
 // with any separators or in any encoding.
 func (f *Filter) quotesNumber(s *reading) bool {
 	for _, decoding := range s.decodings {
-		var scratch [longestID]byte
+		var scratch [maxID]byte
 		digits := scratch[:0]
 		for i := range len(decoding) {
 			if c := decoding[i]; c >= '0' && c <= '9' {
@@ -378,7 +378,7 @@ func hasDigit(s string) bool { return strings.ContainsFunc(s, unicode.IsDigit) }
 // isPlainWord reports whether a text is not longer than an id and has only the characters of ids:
 // ASCII letters, digits and - _ . :
 func isPlainWord(s string) bool {
-	return len(s) <= longestID && !strings.ContainsFunc(s, func(r rune) bool {
+	return len(s) <= maxID && !strings.ContainsFunc(s, func(r rune) bool {
 		return r > unicode.MaxASCII || !isWord(r) && r != '-' && r != '_' && r != '.' && r != ':'
 	})
 }

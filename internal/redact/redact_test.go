@@ -62,7 +62,7 @@ func TestIDs(t *testing.T) {
 				}
 				for _, before := range []string{"", "x", "id", "SM1", "id.", "a-bc"} {
 					id := before + write(again(c.text))
-					if len(id) > longestID || strings.HasSuffix(before, "-") {
+					if len(id) > maxID || strings.HasSuffix(before, "-") {
 						continue
 					}
 					if got := f.ID(id); got != c.want && !(c.want == Unfit && got == Private) {

@@ -30,13 +30,13 @@ func visible(s string) string {
 	}, s)
 }
 
-// longestRun is the longest run of characters without a blank that is shown. A longer run may be an
+// maxRun is the longest run of characters without a blank that is shown. A longer run may be an
 // encoding that decodings does not know.
-const longestRun = 64
+const maxRun = 64
 
-var longRun = regexp.MustCompile(`[\pL\p{Nd}+/=_.%-]{` + strconv.Itoa(longestRun+1) + `,}`)
+var longRun = regexp.MustCompile(`[\pL\p{Nd}+/=_.%-]{` + strconv.Itoa(maxRun+1) + `,}`)
 
-// shortenRuns replaces each run longer than longestRun by its length.
+// shortenRuns replaces each run longer than maxRun by its length.
 func shortenRuns(s string) string {
 	return longRun.ReplaceAllStringFunc(s, func(run string) string {
 		return "(" + strconv.Itoa(utf8.RuneCountInString(run)) + " characters)"

@@ -26,8 +26,8 @@ const Most = 10_000
 // The longest accepted user and host names, in bytes.
 // https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
 const (
-	longestUser = 256
-	longestHost = 255
+	maxUserLength = 256
+	maxHostLength = 255
 )
 
 // ErrFull is returned if there are Most blocks already.
@@ -52,9 +52,9 @@ func New(user, host string, since time.Time) (Block, error) {
 	switch {
 	case b.User == "" || b.User[0] == '@':
 		return b, errors.New("user is empty")
-	case len(user) > longestUser || strings.ContainsFunc(user, bad):
-		return b, fmt.Errorf("user has more than %d bytes, or characters that no name has", longestUser)
-	case b.Host == "" && host != "", len(b.Host) > longestHost, strings.ContainsFunc(b.Host, bad), strings.ContainsAny(host, "/ @?#"):
+	case len(user) > maxUserLength || strings.ContainsFunc(user, bad):
+		return b, fmt.Errorf("user has more than %d bytes, or characters that no name has", maxUserLength)
+	case b.Host == "" && host != "", len(b.Host) > maxHostLength, strings.ContainsFunc(b.Host, bad), strings.ContainsAny(host, "/ @?#"):
 		return b, errors.New("host is the name of a site alone, such as sms.example.com")
 	}
 	return b, nil

@@ -62,7 +62,7 @@ var _ Users = (*JWT)(nil)
 
 // Start prepares for use.
 func (j *JWT) Start() {
-	j.admitted = cache.NewTable[digest, jwtAdmission](maxAnswers)
+	j.admitted = cache.NewTable[digest, jwtAdmission](cacheSize)
 	j.digests = mac.NewKey()
 }
 

@@ -21,9 +21,9 @@ const (
 	// keyTimeout bounds the fetch of a JWKS.
 	keyTimeout = 5 * time.Second
 
-	// A JWKS is kept for the max-age of its Cache-Control header, between leastKeys and
-	// mostKeys, or for usualKeys without max-age.
-	leastKeys, usualKeys, mostKeys = 5 * time.Minute, time.Hour, 24 * time.Hour
+	// A JWKS is kept for the max-age of its Cache-Control header, between minKeyAge and
+	// maxKeyAge, or for defaultKeyAge without max-age.
+	minKeyAge, defaultKeyAge, maxKeyAge = 5 * time.Minute, time.Hour, 24 * time.Hour
 
 	// keyPause is the time without requests for unknown keys after a fetch, and without any
 	// requests after a failed one.
@@ -132,9 +132,9 @@ func maxAge(h http.Header) time.Duration {
 	for directive := range strings.SplitSeq(h.Get("Cache-Control"), ",") {
 		if age, is := strings.CutPrefix(strings.ToLower(strings.TrimSpace(directive)), "max-age="); is {
 			if seconds, err := strconv.Atoi(age); err == nil {
-				return min(max(time.Duration(min(max(seconds, 0), 1<<30))*time.Second, leastKeys), mostKeys)
+				return min(max(time.Duration(min(max(seconds, 0), 1<<30))*time.Second, minKeyAge), maxKeyAge)
 			}
 		}
 	}
-	return usualKeys
+	return defaultKeyAge
 }

@@ -19,12 +19,12 @@ import (
 var ErrBusy = errors.New("too many credentials are being checked")
 
 const (
-	// longestWait bounds the wait of a credential.
-	longestWait = 10 * time.Second
+	// maxWait bounds the wait of a credential.
+	maxWait = 10 * time.Second
 
-	// mostWaiting bounds the queue. If the queue is full, a new credential replaces the last
+	// maxWaiting bounds the queue. If the queue is full, a new credential replaces the last
 	// one, or is refused.
-	mostWaiting = 1024
+	maxWaiting = 1024
 
 	// longQueue is the expected work for each slot from which the queue counts as long. While
 	// it is long, hashes with a known result are not computed.
@@ -33,8 +33,8 @@ const (
 	// usageHalfLife is the time in which the usage of a prefix decays by half.
 	usageHalfLife = 5 * time.Minute
 
-	// mostPrefixes bounds the prefixes with stored usage.
-	mostPrefixes = 1 << 14
+	// maxPrefixes bounds the prefixes with stored usage.
+	maxPrefixes = 1 << 14
 )
 
 // slowHashes is the queue of all slow hashes of this process. One processor is left for everything
@@ -70,7 +70,7 @@ func (u usage) after(now time.Time) float64 {
 }
 
 func newHashQueue(slots int) *hashQueue {
-	return &hashQueue{slots: slots, usage: cache.NewTable[netip.Prefix, usage](mostPrefixes)}
+	return &hashQueue{slots: slots, usage: cache.NewTable[netip.Prefix, usage](maxPrefixes)}
 }
 
 // prefixOf returns the prefix by which usage is counted: the largest network that one customer of a
@@ -96,7 +96,7 @@ func (q *hashQueue) acquire(ctx context.Context, network netip.Prefix, known boo
 	}
 	q.arrived++
 	w := &waiter{known: known, used: int(math.Round(used)), arrived: q.arrived, expected: expected, granted: make(chan bool, 1)}
-	if len(q.waiting) >= mostWaiting {
+	if len(q.waiting) >= maxWaiting {
 		last := q.waiting.last()
 		if !w.before(last) {
 			q.mu.Unlock()
@@ -108,7 +108,7 @@ func (q *hashQueue) acquire(ctx context.Context, network netip.Prefix, known boo
 	heap.Push(&q.waiting, w)
 	q.backlog += expected
 	q.mu.Unlock()
-	timer := time.NewTimer(longestWait)
+	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	select {
 	case ok := <-w.granted:
@@ -230,8 +230,8 @@ func (l waiters) last() *waiter {
 }
 
 const (
-	// mostTimes is the number of stored durations.
-	mostTimes = 16
+	// maxTimes is the number of stored durations.
+	maxTimes = 16
 
 	// freshTime is the maximum age of the last stored duration for imitated checks.
 	freshTime = 5 * time.Second
@@ -240,7 +240,7 @@ const (
 // times stores the durations of the last checks of wrong passwords, without the wait.
 type times struct {
 	mu        sync.Mutex
-	durations [mostTimes]time.Duration
+	durations [maxTimes]time.Duration
 	count     int
 	last      time.Time
 }
@@ -252,7 +252,7 @@ func (t *times) record(took time.Duration) {
 	if now.Before(t.last) { // the clock was set back
 		t.count = 0
 	}
-	t.durations[t.count%mostTimes] = took
+	t.durations[t.count%maxTimes] = took
 	t.count++
 	t.last = now
 }
@@ -261,7 +261,7 @@ func (t *times) record(took time.Duration) {
 func (t *times) mean() (sum time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := min(t.count, mostTimes)
+	n := min(t.count, maxTimes)
 	for _, took := range t.durations[:n] {
 		sum += took
 	}
@@ -276,5 +276,5 @@ func (t *times) sample() (took time.Duration, ok bool) {
 	if age := time.Since(t.last); t.count == 0 || age < 0 || age > freshTime {
 		return 0, false
 	}
-	return t.durations[rand.IntN(min(t.count, mostTimes))], true
+	return t.durations[rand.IntN(min(t.count, maxTimes))], true
 }

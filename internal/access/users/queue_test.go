@@ -74,7 +74,7 @@ func TestQueueUnderFlood(t *testing.T) {
 		within  time.Duration
 	}{
 		"two prefixes":                             {func(i int) netip.Prefix { return network(10, 0, i%2, i%400/2) }, func(i int) netip.Prefix { return network(192, 0, i, 1) }, false, 5 * time.Second, time.Second},
-		"400 prefixes":                             {func(i int) netip.Prefix { return network(10, i%400>>8, i%400, 1) }, func(i int) netip.Prefix { return network(192, 0, i, 1) }, false, 15 * time.Second, longestWait},
+		"400 prefixes":                             {func(i int) netip.Prefix { return network(10, i%400>>8, i%400, 1) }, func(i int) netip.Prefix { return network(192, 0, i, 1) }, false, 15 * time.Second, maxWait},
 		"400 prefixes, of which users know some":   {func(i int) netip.Prefix { return network(10, i%400>>8, i%400, 1) }, func(i int) netip.Prefix { return network(10, 0, i, 1) }, true, 5 * time.Second, time.Second},
 		"new prefixes all the time, users at home": {func(i int) netip.Prefix { return network(10, i>>8, i, 1) }, func(i int) netip.Prefix { return network(192, 0, 2, i) }, true, 5 * time.Second, 2 * time.Second},
 		"from one network of IPv6": {
@@ -177,7 +177,7 @@ func TestTimes(t *testing.T) {
 		if _, ok := k.sample(); ok || k.mean() != 0 {
 			t.Error("like nothing")
 		}
-		for i := range 3 * mostTimes {
+		for i := range 3 * maxTimes {
 			k.record(time.Duration(i) * time.Millisecond)
 		}
 		seen := make(map[time.Duration]bool)
@@ -185,7 +185,7 @@ func TestTimes(t *testing.T) {
 			took, ok := k.sample()
 			seen[took] = ok
 		}
-		if len(seen) != mostTimes || seen[31*time.Millisecond] || k.mean() != 39500*time.Microsecond {
+		if len(seen) != maxTimes || seen[31*time.Millisecond] || k.mean() != 39500*time.Microsecond {
 			t.Errorf("like %v, %s in the mean", seen, k.mean())
 		}
 		time.Sleep(freshTime + 1)
@@ -270,7 +270,7 @@ func TestQueueIsBounded(t *testing.T) {
 			})
 		}
 		gone, hangUp := context.WithCancel(t.Context())
-		for i := range mostWaiting + 2 {
+		for i := range maxWaiting + 2 {
 			ctx := t.Context()
 			if i%3 == 2 {
 				ctx = gone
@@ -278,27 +278,27 @@ func TestQueueIsBounded(t *testing.T) {
 			come(ctx, network(10, 0, 0, i%256), false)
 		}
 		synctest.Wait()
-		if q.length() != mostWaiting || busy.Load() != 0 || !q.isLong() {
+		if q.length() != maxWaiting || busy.Load() != 0 || !q.isLong() {
 			t.Errorf("%d wait, %d were turned away", q.length(), busy.Load())
 		}
 		come(t.Context(), network(10, 0, 0, 1), false)
 		synctest.Wait()
-		if q.length() != mostWaiting || busy.Load() != 1 {
+		if q.length() != maxWaiting || busy.Load() != 1 {
 			t.Errorf("one too many: %d wait, %d were turned away", q.length(), busy.Load())
 		}
 		come(t.Context(), network(10, 0, 1, 1), false)
 		come(t.Context(), network(10, 0, 0, 1), true)
 		synctest.Wait()
-		if q.length() != mostWaiting || busy.Load() != 3 || !q.knownFirst() {
+		if q.length() != maxWaiting || busy.Load() != 3 || !q.knownFirst() {
 			t.Errorf("two that are better: %d wait, %d were turned away", q.length(), busy.Load())
 		}
 		hangUp()
 		synctest.Wait()
-		if n := q.length(); n < mostWaiting/2 || n > mostWaiting*2/3+3 {
+		if n := q.length(); n < maxWaiting/2 || n > maxWaiting*2/3+3 {
 			t.Errorf("after a third hung up %d wait", n)
 		}
 		wg.Wait()
-		if q.running != 0 || q.length() != 0 || q.backlog != 0 || q.isLong() || entered.Load()+busy.Load() != mostWaiting+5 || entered.Load() < 20 {
+		if q.running != 0 || q.length() != 0 || q.backlog != 0 || q.isLong() || entered.Load()+busy.Load() != maxWaiting+5 || entered.Load() < 20 {
 			t.Errorf("%d running, %d wait, %s to do, %d had a turn, %d had none", q.running, q.length(), q.backlog, entered.Load(), busy.Load())
 		}
 	})

@@ -21,14 +21,14 @@ import (
 var ErrUnavailable = errors.New("the service that knows the users gives no answer")
 
 const (
-	// maxAnswer is the maximum size of an answer in bytes.
-	maxAnswer = 64 << 10
+	// maxAnswerSize is the maximum size of an answer in bytes.
+	maxAnswerSize = 64 << 10
 
 	// keepDenied is the time for which a denial is cached.
 	keepDenied = 10 * time.Second
 
-	// maxAnswers bounds the entries of each cache.
-	maxAnswers = 1 << 14
+	// cacheSize bounds the entries of each cache.
+	cacheSize = 1 << 14
 
 	// pause is the time without requests after a service or database did not answer.
 	pause = 3 * time.Second
@@ -70,7 +70,7 @@ type AnswerCache struct {
 // NewAnswerCache makes an empty cache.
 func NewAnswerCache() *AnswerCache {
 	denies := func(v verdict) bool { return v.denied != nil }
-	return &AnswerCache{mac.NewKey(), cache.NewRemote[digest](maxAnswers, denies)}
+	return &AnswerCache{mac.NewKey(), cache.NewRemote[digest](cacheSize, denies)}
 }
 
 // verdict is an answer that admits a user, or the error for a credential that was denied.
@@ -95,7 +95,7 @@ type Answer struct {
 var _ Users = (*Service)(nil)
 
 // Start prepares for use.
-func (s *Service) Start() { s.users = cache.NewTable[*Answer, *User](maxAnswers) }
+func (s *Service) Start() { s.users = cache.NewTable[*Answer, *User](cacheSize) }
 
 // question is the request to the service. Without a user the secret is a token.
 type question struct {
@@ -224,7 +224,7 @@ func (s *Service) ask(ctx context.Context, name, secret string) (a Answer, err e
 	r.Header = s.Header.Clone()
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json")
-	reply, err := roundtrip.Do(s.Transport, r, nil, maxAnswer)
+	reply, err := roundtrip.Do(s.Transport, r, nil, maxAnswerSize)
 	if err != nil {
 		var inner *url.Error
 		if errors.As(err, &inner) {

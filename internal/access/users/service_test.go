@@ -101,7 +101,7 @@ func TestServiceAnswers(t *testing.T) {
 		"an error, but true":   {&oracle{answer: says(500, `{"allowed":true}`)}, "ann", "x", "unavailable", "status 500"},
 		"a redirect":           {&oracle{answer: says(302, `{"allowed":true}`)}, "ann", "x", "unavailable", "status 302"},
 		"created":              {&oracle{answer: says(201, `{"allowed":true}`)}, "ann", "x", "unavailable", "status 201"},
-		"endless":              {&oracle{answer: says(200, `{"allowed":true,"x":"`+strings.Repeat("x", maxAnswer)+`"}`)}, "ann", "x", "unavailable", "too long"},
+		"endless":              {&oracle{answer: says(200, `{"allowed":true,"x":"`+strings.Repeat("x", maxAnswerSize)+`"}`)}, "ann", "x", "unavailable", "too long"},
 		"down":                 {&oracle{err: errors.New("refused")}, "ann", "x", "unavailable", "refused"},
 		"hangs":                {&oracle{takes: time.Hour, answer: says(200, `{"allowed":true}`)}, "ann", "x", "unavailable", "deadline"},
 		"drips":                {&oracle{drips: true, answer: says(200, `{"allowed":true}`)}, "ann", "x", "unavailable", "broke off"},

@@ -66,7 +66,7 @@ const typicalHash = "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhW
 func (s *SQL) Start() {
 	s.Acquire()
 	s.defaultDecoy = []hash{bcryptHash(typicalHash)}
-	s.found = cache.NewRemote[string](maxAnswers, func(a *account) bool { return a.user == nil })
+	s.found = cache.NewRemote[string](cacheSize, func(a *account) bool { return a.user == nil })
 	s.start()
 }
 
@@ -185,8 +185,8 @@ func (s *SQL) query(ctx context.Context, name string) (*account, error) {
 			all, first = next, said
 		case next.Name != all.Name:
 			return nil, fmt.Errorf("the query finds more than one user, such as %s and %s", all.Name, next.Name)
-		case count == mostRows:
-			return nil, fmt.Errorf("the query finds more than %d rows", mostRows)
+		case count == maxRows:
+			return nil, fmt.Errorf("the query finds more than %d rows", maxRows)
 		}
 		if count == 0 {
 			continue
@@ -198,8 +198,8 @@ func (s *SQL) query(ctx context.Context, name string) (*account, error) {
 		}
 		all.NumberProblem = cmp.Or(all.NumberProblem, next.NumberProblem)
 		all.Passwords, all.HA1, all.Numbers = union(all.Passwords, next.Passwords), union(all.HA1, next.HA1), union(all.Numbers, next.Numbers)
-		if len(all.Passwords)+len(all.HA1) > mostSecrets {
-			return nil, fmt.Errorf("user %s has more than %d secrets", all.Name, mostSecrets)
+		if len(all.Passwords)+len(all.HA1) > maxSecretsPerUser {
+			return nil, fmt.Errorf("user %s has more than %d secrets", all.Name, maxSecretsPerUser)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -216,13 +216,13 @@ func (s *SQL) query(ctx context.Context, name string) (*account, error) {
 }
 
 const (
-	// mostRows is the maximum number of rows of one user. Several rows can give a user several
+	// maxRows is the maximum number of rows of one user. Several rows can give a user several
 	// secrets or numbers.
-	mostRows = 64
+	maxRows = 64
 
-	// mostSecrets is the maximum number of secrets of one user, because checking each may be
+	// maxSecretsPerUser is the maximum number of secrets of one user, because checking each may be
 	// slow.
-	mostSecrets = 4
+	maxSecretsPerUser = 4
 )
 
 // union appends the values of more that list does not contain.

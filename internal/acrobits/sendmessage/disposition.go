@@ -126,7 +126,7 @@ func isWords(id string) bool {
 	var fits [maxWords + 1]bool
 	fits[0] = true
 	for end := 1; end <= len(letters); end++ {
-		for begin := max(0, end-longestWord); begin < end && !fits[end]; begin++ {
+		for begin := max(0, end-maxWordLength); begin < end && !fits[end]; begin++ {
 			fits[end] = fits[begin] && words[string(letters[begin:end])]
 		}
 	}
@@ -138,7 +138,7 @@ const maxWords = 128
 
 // words contains the words of RFC 5438 and of the CPIM header, words that programs write for a
 // missing value, and names of an id in templates.
-var words, longestWord = func() (map[string]bool, int) {
+var words, maxWordLength = func() (map[string]bool, int) {
 	table, longest := make(map[string]bool), 0
 	for _, w := range strings.Fields(`
 		positive negative delivery delivered display displayed processing processed notification notifications disposition imdn cpim

@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	// mostCountries bounds the countries new to a user that the user may text within countryWindow.
-	mostCountries = 5
+	// maxCountries bounds the countries new to a user that the user may text within countryWindow.
+	maxCountries  = 5
 	countryWindow = time.Hour
 
-	// longestRun is the maximum number of recipients within a span of numbers that a user may
-	// text within runWindow. A span contains longestRun+1 numbers with a distance of 11.
-	longestRun = 9
-	span       = 11*longestRun + 1
-	runWindow  = 10 * time.Minute
+	// maxRun is the maximum number of recipients within a span of numbers that a user may
+	// text within runWindow. A span contains maxRun+1 numbers with a distance of 11.
+	maxRun    = 9
+	span      = 11*maxRun + 1
+	runWindow = 10 * time.Minute
 
-	// mostNumbers bounds the numbers of a user. Rate limits keep users from texting more
+	// maxNumbers bounds the numbers of a user. Rate limits keep users from texting more
 	// numbers within runWindow.
-	mostNumbers = 512
+	maxNumbers = 512
 
 	// size bounds the users with a history.
 	size = 1 << 12
@@ -82,7 +82,7 @@ func (w *Detector) Observe(user, e164, country string, now time.Time) (Kind, tim
 		h = new(history)
 		w.users.Put(user, h)
 	}
-	if h.addNumber(number, now) > longestRun {
+	if h.addNumber(number, now) > maxRun {
 		return NumbersInARow, runWindow
 	}
 	if wait := h.addCountry(country, now); wait > 0 {
@@ -99,7 +99,7 @@ func (h *history) addNumber(number uint64, now time.Time) int {
 		old++
 	}
 	h.numbers = slices.DeleteFunc(h.numbers[old:], func(d dialed) bool { return d.number == number })
-	if len(h.numbers) == mostNumbers {
+	if len(h.numbers) == maxNumbers {
 		h.numbers = h.numbers[1:]
 	}
 	h.numbers = append(h.numbers, dialed{number, now})
@@ -133,7 +133,7 @@ func (h *history) addCountry(country string, now time.Time) time.Duration {
 	for len(h.fresh) > 0 && now.Sub(h.fresh[0]) >= countryWindow {
 		h.fresh = h.fresh[1:]
 	}
-	if len(h.fresh) >= mostCountries {
+	if len(h.fresh) >= maxCountries {
 		return h.fresh[0].Add(countryWindow).Sub(now)
 	}
 	h.countries, h.fresh = append(h.countries, country), append(h.fresh, now)

@@ -108,7 +108,7 @@ func TestParallel(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := passed.Load(); n < longestRun || n > 64*longestRun/(longestRun+1) {
+	if n := passed.Load(); n < maxRun || n > 64*maxRun/(maxRun+1) {
 		t.Errorf("%d of 64 passed", n)
 	}
 }
@@ -126,7 +126,7 @@ func TestBounded(t *testing.T) {
 	for i := range 1_000_000 {
 		w.Observe(fmt.Sprintf("user%d", i), "+15551234567", "US", start)
 	}
-	for i := range 20 * mostNumbers { // and one who never stops
+	for i := range 20 * maxNumbers { // and one who never stops
 		w.Observe("ann", fmt.Sprintf("+1555%07d", 2*i), "US", start)
 	}
 	if grown := heap() - before; grown > 16<<20 {

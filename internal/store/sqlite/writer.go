@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// mostJobs is the largest number of jobs in one transaction.
-	mostJobs = 256
+	// maxJobs is the largest number of jobs in one transaction.
+	maxJobs = 256
 
 	// delay bounds how long a committed lazy job may wait for its fsync. A loss of power loses at
 	// most the lazy jobs of this time.
@@ -163,7 +163,7 @@ func (w *writer) write() {
 
 // gather adds the jobs that wait in the queue.
 func (w *writer) gather(jobs []*job) []*job {
-	for len(jobs) < mostJobs {
+	for len(jobs) < maxJobs {
 		select {
 		case j := <-w.queue:
 			jobs = append(jobs, j)
@@ -179,7 +179,7 @@ func (w *writer) serve(jobs []*job) {
 	for done := 0; len(jobs) > 0; jobs = w.gather(jobs[:0]) {
 		done += len(jobs)
 		w.commit(jobs)
-		if len(w.waiting) == 0 || done >= mostJobs {
+		if len(w.waiting) == 0 || done >= maxJobs {
 			break
 		}
 		runtime.Gosched() // lets goroutines that are about to add a job run
