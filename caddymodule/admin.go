@@ -196,7 +196,7 @@ func newMessageStatus(e journal.Entry) messageStatus {
 		Adapter: e.Adapter, Code: e.Code, Detail: e.Detail, IDs: e.ShownIDs(),
 		Segments: segments(e.Segments, e.Split.Parts, e.Split.MMS()), Parts: e.Split.Parts, MMS: e.Split.MMS(),
 	}
-	if e.State == journal.Refused || e.State == journal.Unknown {
+	if e.State == journal.Refused || e.State == journal.MaybeSent {
 		s.Cause = e.Cause.String()
 	}
 	return s

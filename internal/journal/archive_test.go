@@ -102,7 +102,7 @@ func TestArchive(t *testing.T) {
 				count++
 				e := Entry{
 					ID: text(20), Reference: text(8), Adapter: text(4), User: text(4), Code: text(3), Detail: text(9), Segments: count, Begun: moment(), Window: time.Duration(count) * time.Second,
-					State: State(rapid.IntRange(int(Accepted), int(Unknown)).Draw(rt, "state")), Cause: sms.Unconfirmed, Named: rapid.Bool().Draw(rt, "named"),
+					State: State(rapid.IntRange(int(Accepted), int(MaybeSent)).Draw(rt, "state")), Cause: sms.Unconfirmed, Named: rapid.Bool().Draw(rt, "named"),
 				}
 				if rapid.Bool().Draw(rt, "remembered") {
 					e.Until = e.Begun.Add(time.Hour)

@@ -95,7 +95,7 @@ func found(e *Entry, owner string, now time.Time) finding {
 		return elsewhere
 	case e.Partial() && remembered:
 		return partial
-	case (e.State == Accepted || e.State == Unknown) && remembered:
+	case (e.State == Accepted || e.State == MaybeSent) && remembered:
 		return ended
 	case e.State == Refused && now.Before(e.Begun.Add(Retention)) && !e.Partial():
 		return refused

@@ -335,7 +335,7 @@ func stateOf(r sms.Result, sent int) State {
 	case r.Outcome == sms.Refused || r.Resumable && sent > 0:
 		return Refused
 	}
-	return Unknown
+	return MaybeSent
 }
 
 // ReplyAcknowledged stores that the phone has received the reply.

@@ -15,11 +15,11 @@ type State uint8
 
 // The states. An entry with the state None does not exist in the store.
 const (
-	None     State = iota
-	Pending        // the message may be in flight
-	Accepted       // a provider accepted all parts
-	Refused        // certainly not sent: the whole message, or the parts after those in IDs
-	Unknown        // the message may have been sent
+	None      State = iota
+	Pending         // the message may be in flight
+	Accepted        // a provider accepted all parts
+	Refused         // certainly not sent: the whole message, or the parts after those in IDs
+	MaybeSent       // the message may have been sent
 )
 
 var stateNames = [...]string{"none", "pending", "accepted", "refused", "unknown"}
@@ -127,11 +127,11 @@ func (e *Entry) end(state State, now time.Time) {
 	}
 }
 
-// Lose sets the entry of a process that has ended to Unknown: nobody can find out whether the
+// Lose sets the entry of a process that has ended to MaybeSent: nobody can find out whether the
 // message was sent.
 func (e *Entry) Lose(now time.Time) {
 	e.Cause = sms.Unconfirmed
-	e.end(Unknown, now)
+	e.end(MaybeSent, now)
 }
 
 // isOther reports whether the entry, under the same app id, belongs to another text.

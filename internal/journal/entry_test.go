@@ -27,8 +27,8 @@ func TestFound(t *testing.T) {
 		"accepted":                      {Entry{State: Accepted, Until: later}, ended},
 		"accepted long ago":             {Entry{State: Accepted, Until: before}, nothing},
 		"accepted, the phone knows":     {Entry{State: Accepted}, nothing},
-		"unknown":                       {Entry{State: Unknown, Until: later}, ended},
-		"unknown long ago":              {Entry{State: Unknown, Until: before}, nothing},
+		"unknown":                       {Entry{State: MaybeSent, Until: later}, ended},
+		"unknown long ago":              {Entry{State: MaybeSent, Until: before}, nothing},
 		"refused":                       {Entry{State: Refused, Until: later, Begun: hourAgo}, refused},
 		"refused, its window over":      {Entry{State: Refused, Until: before, Begun: hourAgo}, refused},
 		"refused long ago":              {Entry{State: Refused, Until: before, Begun: now.Add(-Retention)}, nothing},
@@ -56,10 +56,10 @@ func TestResult(t *testing.T) {
 			sms.Result{Outcome: sms.Accepted, Adapter: "a", Parts: 1, Duplicate: true},
 		},
 		"unknown": {
-			Entry{State: Unknown, Adapter: "a"}, sms.Result{Refusal: sms.Refuse(sms.Unconfirmed), Adapter: "a", Duplicate: true},
+			Entry{State: MaybeSent, Adapter: "a"}, sms.Result{Refusal: sms.Refuse(sms.Unconfirmed), Adapter: "a", Duplicate: true},
 		},
 		"unknown in the middle": {
-			Entry{State: Unknown, IDs: []string{"1"}, Split: sms.Split{Parts: 3}}, sms.Result{Refusal: sms.PartlySent(1, 3), Parts: 3, Duplicate: true},
+			Entry{State: MaybeSent, IDs: []string{"1"}, Split: sms.Split{Parts: 3}}, sms.Result{Refusal: sms.PartlySent(1, 3), Parts: 3, Duplicate: true},
 		},
 		"refused": {
 			Entry{State: Refused, Cause: sms.NoCredit}, sms.Result{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Duplicate: true},

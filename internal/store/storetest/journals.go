@@ -150,7 +150,7 @@ func references(t *testing.T, s *suite) {
 		claim.End(r)
 		claim.ReplyAcknowledged()
 	}
-	for id, state := range map[string]journal.State{"1": journal.Accepted, "2": journal.Unknown} {
+	for id, state := range map[string]journal.State{"1": journal.Accepted, "2": journal.MaybeSent} {
 		find("ref-"+id, state)
 		for again := range 3 {
 			m := message(id + "again" + fmt.Sprint(again))
@@ -168,7 +168,7 @@ func references(t *testing.T, s *suite) {
 				continue
 			}
 			claim.End(sms.Result{Refusal: sms.Refuse(sms.Unconfirmed)})
-			find(m.Reference, journal.Unknown)
+			find(m.Reference, journal.MaybeSent)
 		}
 		find("ref-"+id, state)
 	}

@@ -63,7 +63,7 @@ func lost(t *testing.T, s *suite) {
 		if e.Named {
 			want, k = named, key(2)
 		}
-		want.State, want.Owner, want.Cause, want.Begun, want.Until = journal.Unknown, "", sms.Unconfirmed, e.Begun, e.Until
+		want.State, want.Owner, want.Cause, want.Begun, want.Until = journal.MaybeSent, "", sms.Unconfirmed, e.Begun, e.Until
 		s.same(e, want)
 		until := at.Add(e.Window)
 		if e.Named {

@@ -158,7 +158,7 @@ func olderWithIDs(t *testing.T, s *suite) {
 	late := now.Add(journal.Retention / 2)
 	entries := map[string]journal.Entry{
 		"accepted": {State: journal.Accepted, IDs: []string{"SM1"}, Split: sms.Split{Parts: 1}, Until: late},
-		"unknown":  {State: journal.Unknown, Until: late},
+		"unknown":  {State: journal.MaybeSent, Until: late},
 		"partial":  {State: journal.Refused, IDs: []string{"SM2"}, Split: sms.Split{Parts: 3}, Until: late},
 		"pending":  {State: journal.Pending, Owner: "who has ended"},
 		"refused":  {State: journal.Refused, Until: late},

@@ -191,7 +191,7 @@ func (t *Tables) put(ctx context.Context, q Querier, key journal.Key, e *journal
 
 func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, ids string) (err error) {
 	switch k := e.Kept; {
-	case k == nil && (e.State == journal.Unknown || e.Split.Parts > 1): // another process may have stored the message
+	case k == nil && (e.State == journal.MaybeSent || e.Split.Parts > 1): // another process may have stored the message
 		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Split.Parts, ids, e.ID)
 	case k == nil:
 	case k.Gone(e):
@@ -261,7 +261,7 @@ func (t *Tables) Size(ctx context.Context, q Querier) (n int, err error) {
 }
 
 // Maintain renews a lease, ends the leases that were not renewed in time, and sets the pending
-// entries of their owners to Unknown. No other transaction may run Maintain before this one ends.
+// entries of their owners to MaybeSent. No other transaction may run Maintain before this one ends.
 func (t *Tables) Maintain(ctx context.Context, q Querier, owner string, now time.Time) ([]journal.Entry, error) {
 	if _, err := q.ExecContext(ctx, t.renew, owner, now.Add(journal.Lease).UnixMilli()); err != nil {
 		return nil, err
@@ -335,7 +335,7 @@ func list(ctx context.Context, q Querier, statement string, args ...any) (entrie
 		); err != nil {
 			return nil, nil, err
 		}
-		if state < int64(journal.Pending) || state > int64(journal.Unknown) || len(key) != len(journal.Key{}) ||
+		if state < int64(journal.Pending) || state > int64(journal.MaybeSent) || len(key) != len(journal.Key{}) ||
 			json.Unmarshal([]byte(ids), &e.IDs) != nil {
 			return nil, nil, Fault("has a damaged row in acrobits_sms_entries, of id " + e.ID + ": delete it")
 		}
