@@ -168,8 +168,8 @@ func TestPartsPersist(t *testing.T) {
 				m := message()
 				m.Body = sms.Hide(strings.Repeat("word ", 80))
 				r := d.Deliver(context.Background(), m, new(Untracked))
-				if took := time.Since(began); r.Cause() != c.cause || r.Resumable != c.resumable || took > c.atMost || took < c.atMost/2 {
-					t.Errorf("%s, resumable %t, after %v", r.Cause(), r.Resumable, took)
+				if took := time.Since(began); r.Cause() != c.cause || r.RestNotSent != c.resumable || took > c.atMost || took < c.atMost/2 {
+					t.Errorf("%s, resumable %t, after %v", r.Cause(), r.RestNotSent, took)
 				}
 				if p.took != c.took || r.Attempts != p.count || r.Parts != 3 {
 					t.Errorf("%d of %d parts taken, %d attempts told, %d made", p.took, r.Parts, r.Attempts, p.count)
@@ -339,7 +339,7 @@ func TestResume(t *testing.T) {
 			sent, count int
 		}{{sms.OutcomeUnknown, true, 1, 2}, {sms.OutcomeUnknown, false, 2, 4}} {
 			r := d.Deliver(context.Background(), m, log)
-			if r.Outcome != want.outcome || r.Resumable != want.resumable || len(log.ids) != want.sent || first.count != want.count || second.count != 0 {
+			if r.Outcome != want.outcome || r.RestNotSent != want.resumable || len(log.ids) != want.sent || first.count != want.count || second.count != 0 {
 				t.Errorf("%d: %s %s, %d parts after %d requests, %d to the other", i, r.Outcome, r.Refusal, len(log.ids), first.count, second.count)
 			}
 			if r.Refusal.Value("sent") != fmt.Sprint(want.sent) || r.Refusal.Value("parts") != "3" {
@@ -352,17 +352,17 @@ func TestResume(t *testing.T) {
 		before, now := first.count, log.split
 		for _, split := range []sms.Split{{Parts: 4}, {Parts: 3, Cuts: now.Cuts + 1}} {
 			log = &shelf{"provider0", split, []string{"1"}}
-			if r := d.Deliver(context.Background(), m, log); !r.Resumable || first.count != before {
+			if r := d.Deliver(context.Background(), m, log); !r.RestNotSent || first.count != before {
 				t.Errorf("a text that is split otherwise: %s", r.Outcome)
 			}
 		}
 		late := *m
 		late.Received = time.Now().Add(-d.Timeout)
-		if r := d.Deliver(context.Background(), &late, &shelf{"provider0", now, []string{"1"}}); r.Cause() != sms.Unconfirmed || !r.Resumable || first.count != before {
+		if r := d.Deliver(context.Background(), &late, &shelf{"provider0", now, []string{"1"}}); r.Cause() != sms.Unconfirmed || !r.RestNotSent || first.count != before {
 			t.Errorf("too late for the rest: %s", r.Refusal)
 		}
 		log.adapter = "gone"
-		if r := d.Deliver(context.Background(), m, log); !r.Resumable || second.count != 0 {
+		if r := d.Deliver(context.Background(), m, log); !r.RestNotSent || second.count != 0 {
 			t.Errorf("an adapter that is gone: %s", r.Outcome)
 		}
 	})

@@ -191,8 +191,8 @@ func TestQuotaInTheMiddle(t *testing.T) {
 		log, m, began := new(shelf), message(), time.Now()
 		m.Body = sms.Hide("Hello dear old friend")
 		for range 2 {
-			if r := d.Deliver(context.Background(), m, log); r.Cause() != sms.Unconfirmed || !r.Resumable || r.Refusal.Value("sent") != "1" || time.Since(began) != 0 {
-				t.Errorf("%s, resumable %t, %v sent after %v", r.Cause(), r.Resumable, r.Refusal.Values, time.Since(began))
+			if r := d.Deliver(context.Background(), m, log); r.Cause() != sms.Unconfirmed || !r.RestNotSent || r.Refusal.Value("sent") != "1" || time.Since(began) != 0 {
+				t.Errorf("%s, resumable %t, %v sent after %v", r.Cause(), r.RestNotSent, r.Refusal.Values, time.Since(began))
 			}
 		}
 		if p.count != 2 {

@@ -137,7 +137,7 @@ func (run *run) sleep(retry int, asked time.Duration) bool {
 // resume sends the missing parts by the same adapter, because another adapter may split the text
 // differently.
 func (run *run) resume(adapter string, split sms.Split, accepted int) sms.Result {
-	stuck := sms.Result{Refusal: sms.PartlySent(accepted, split.Parts), Adapter: adapter, Parts: split.Parts, Resumable: true}
+	stuck := sms.Result{Refusal: sms.PartlySent(accepted, split.Parts), Adapter: adapter, Parts: split.Parts, RestNotSent: true}
 	if run.tooLate(run.end) {
 		stuck.Detail = noTime
 		return stuck
@@ -209,7 +209,7 @@ func (run *run) retryPart(route Route, plan *adapters.Plan, i int) sms.Result {
 // partly is the result of a message sent in part. It is never sent again as a whole; the missing
 // parts may be, if the failed one was certainly not sent.
 func partly(r sms.Result, sent, parts int) sms.Result {
-	r.Resumable = r.Outcome == sms.Refused
+	r.RestNotSent = r.Outcome == sms.Refused
 	r.Outcome, r.ID, r.PrivateID, r.Refusal = sms.OutcomeUnknown, "", sms.Hidden{}, sms.PartlySent(sent, parts)
 	return r
 }

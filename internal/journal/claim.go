@@ -332,7 +332,7 @@ func stateOf(r sms.Result, sent int) State {
 	switch {
 	case r.Outcome == sms.Accepted:
 		return Accepted
-	case r.Outcome == sms.Refused || r.Resumable && sent > 0:
+	case r.Outcome == sms.Refused || r.RestNotSent && sent > 0:
 		return Refused
 	}
 	return MaybeSent

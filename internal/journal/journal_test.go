@@ -194,7 +194,7 @@ func TestPartial(t *testing.T) {
 	if e := s.entries[first.key]; e.State != Pending || len(e.IDs) != 1 {
 		t.Errorf("after a part: %v with %v", e.State, e.IDs)
 	}
-	first.End(sms.Result{Refusal: sms.PartlySent(1, 3), Resumable: true})
+	first.End(sms.Result{Refusal: sms.PartlySent(1, 3), RestNotSent: true})
 	m := textMessage("1")
 	own := *m
 	second, _, err := j.begin(m)

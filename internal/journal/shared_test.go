@@ -108,7 +108,7 @@ func TestMarkOutlivesWindow(t *testing.T) {
 func TestMarkKeepsOldMessages(t *testing.T) {
 	const old = Retention/2 + time.Hour
 	unknown := sms.Result{Refusal: sms.Refuse(sms.Unconfirmed), Adapter: "a"}
-	part := sms.Result{Refusal: sms.PartlySent(1, 2), Adapter: "a", Resumable: true, Parts: 2}
+	part := sms.Result{Refusal: sms.PartlySent(1, 2), Adapter: "a", RestNotSent: true, Parts: 2}
 	for name, c := range map[string]struct {
 		result sms.Result
 		sent   int // parts before

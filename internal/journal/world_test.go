@@ -226,7 +226,7 @@ func (w *world) answer(s *sending, x *text, told fate, reached bool) {
 	case tookNot:
 		r := sms.Result{Outcome: sms.Refused, Refusal: sms.Refuse(sms.NoCredit), Adapter: "provider"}
 		if before > 0 {
-			r = sms.Result{Refusal: sms.PartlySent(before, x.parts), Adapter: "provider", Parts: x.parts, Resumable: true}
+			r = sms.Result{Refusal: sms.PartlySent(before, x.parts), Adapter: "provider", Parts: x.parts, RestNotSent: true}
 		}
 		s.claim.End(r)
 	default:

@@ -64,8 +64,8 @@ type Result struct {
 	MMS bool
 	// MaybeOtherReply is set if the reply may belong to another message.
 	MaybeOtherReply bool
-	// Resumable is set if some parts were sent and the others were certainly not sent.
-	Resumable bool
+	// RestNotSent is set if some parts were sent and the others were certainly not sent.
+	RestNotSent bool
 	// Duplicate is set if the message arrived before. The result is that of the first message.
 	Duplicate bool
 }

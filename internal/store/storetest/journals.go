@@ -94,7 +94,7 @@ func messages(t *testing.T, s *suite) {
 	begin("4").End(sms.Result{Refusal: sms.Refuse(sms.Unconfirmed), Adapter: "twilio"})
 	partly := begin("5")
 	partly.Part("twilio", "SM5", sms.Split{Parts: 2})
-	partly.End(sms.Result{Refusal: sms.PartlySent(1, 2), Adapter: "twilio", Parts: 2, Resumable: true})
+	partly.End(sms.Result{Refusal: sms.PartlySent(1, 2), Adapter: "twilio", Parts: 2, RestNotSent: true})
 	kept(`1|2|twilio|1|["SM1"]`, "4|4|twilio|0|null", `5|3|twilio|2|["SM5"]`)
 	unkept := message("6")
 	unkept.Disposition.ID = "app-6"
