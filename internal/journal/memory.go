@@ -99,7 +99,7 @@ func (m *Memory) Block(b block.Block) error {
 	switch {
 	case slices.ContainsFunc(m.blocks, func(other block.Block) bool { return other.User == b.User && other.Host == b.Host }):
 		return nil
-	case len(m.blocks) >= block.Most:
+	case len(m.blocks) >= block.Max:
 		return block.ErrFull
 	}
 	m.blocks = append(m.blocks, b)

@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
 )
 
-// Most is the maximum number of blocks.
-const Most = 10_000
+// Max is the maximum number of blocks.
+const Max = 10_000
 
 // The longest accepted user and host names, in bytes.
 // https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
@@ -30,8 +30,8 @@ const (
 	maxHostLength = 255
 )
 
-// ErrFull is returned if there are Most blocks already.
-var ErrFull = fmt.Errorf("there are %d blocks already: unblock some, or deny all", Most)
+// ErrFull is returned if there are Max blocks already.
+var ErrFull = fmt.Errorf("there are %d blocks already: unblock some, or deny all", Max)
 
 // Block blocks one user on one site or on all sites.
 type Block struct {

@@ -71,10 +71,10 @@ func blocks(t *testing.T, s *suite) {
 		t.Errorf("%d of 1 removed, %v", n, err)
 	}
 	if s.DB != nil {
-		s.exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " + fmt.Sprint(block.Most-1) + ") " +
+		s.exec("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < " + fmt.Sprint(block.Max-1) + ") " +
 			"INSERT INTO acrobits_sms_blocks SELECT 'user' || i, '', 0 FROM n")
 	} else {
-		for i := 1; i < block.Most; i++ {
+		for i := 1; i < block.Max; i++ {
 			if err := both[0].Block(blockOf(fmt.Sprint("user", i), "")); err != nil {
 				t.Fatal(i, err)
 			}

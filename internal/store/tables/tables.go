@@ -127,7 +127,7 @@ func New(d Dialect) *Tables {
 	t.known = t.write(d.Known)
 	t.blocks = "SELECT username, host, since FROM acrobits_sms_blocks ORDER BY username, host"
 	t.block = t.write("INSERT INTO acrobits_sms_blocks (username, host, since) SELECT CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS BIGINT) " +
-		"WHERE (SELECT count(*) FROM acrobits_sms_blocks) < " + strconv.Itoa(block.Most) + " ON CONFLICT (username, host) DO NOTHING")
+		"WHERE (SELECT count(*) FROM acrobits_sms_blocks) < " + strconv.Itoa(block.Max) + " ON CONFLICT (username, host) DO NOTHING")
 	t.unblock = t.write("DELETE FROM acrobits_sms_blocks WHERE username = ? AND host = ?")
 	t.unblockAll = t.write("DELETE FROM acrobits_sms_blocks WHERE username = ?")
 	t.writeLogins()
