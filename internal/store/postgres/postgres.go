@@ -24,16 +24,16 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/tables"
 )
 
-// most bounds the number of connections.
-const most = 16
+// maxConnections bounds the number of connections.
+const maxConnections = 16
 
 //go:embed migrations/*.sql additions/*.sql
-var files embed.FS
+var migrations embed.FS
 
 // https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED
 var dialect = tables.New(tables.Dialect{
 	Numbered: true,
-	Files:    files,
+	Files:    migrations,
 	Known:    "SELECT count(*) FROM pg_class WHERE oid = to_regclass(?)",
 	Lock:     " FOR UPDATE OF e",
 })
@@ -44,8 +44,8 @@ var dialect = tables.New(tables.Dialect{
 const lock = "WITH l AS MATERIALIZED (SELECT pg_advisory_xact_lock($1)) " +
 	"SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM l"
 
-// all is the lock number for changes that concern more than one entry.
-const all = 0x6163726f62697473
+// lockAll is the lock number for changes that concern more than one entry.
+const lockAll = 0x6163726f62697473
 
 // Store is a journal in a database, which several processes may share. It uses the server's clock.
 type Store struct {
@@ -78,12 +78,12 @@ func Open(address string) (*Store, error) {
 	if err != nil {
 		return nil, errAddress
 	}
-	db.SetMaxOpenConns(most)
-	db.SetMaxIdleConns(most)
+	db.SetMaxOpenConns(maxConnections)
+	db.SetMaxIdleConns(maxConnections)
 	db.SetConnMaxIdleTime(5 * time.Minute)
 	s := &Store{db: db}
 	s.secret, err = dialect.Migrate(context.Background(), func(work func(tables.Querier) error) error {
-		return s.transact(all, func(_ context.Context, tx *sql.Tx, _ time.Time) error { return work(tx) })
+		return s.transact(lockAll, func(_ context.Context, tx *sql.Tx, _ time.Time) error { return work(tx) })
 	})
 	if err != nil {
 		return nil, errors.Join(explain(err), db.Close())
@@ -120,7 +120,7 @@ func (s *Store) inTransaction(lock string, args []any, work func(ctx context.Con
 // begin begins a transaction. It discards broken connections from the pool: no statement of the
 // transaction was sent on them.
 func (s *Store) begin(ctx context.Context) (tx *sql.Tx, err error) {
-	for range most + 1 {
+	for range maxConnections + 1 {
 		tx, err = s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 		if err == nil || ctx.Err() != nil || !dead(err) {
 			break
@@ -160,7 +160,7 @@ func (s *Store) Count(charge *limit.Charge) error {
 // Maintain implements journal.Store.
 func (s *Store) Maintain(owner string) (lost []journal.Entry, err error) {
 	began := time.Now()
-	err = s.transact(all, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+	err = s.transact(lockAll, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
 		lost, err = dialect.Maintain(ctx, tx, owner, now)
 		return err
 	})
@@ -168,7 +168,7 @@ func (s *Store) Maintain(owner string) (lost []journal.Entry, err error) {
 		return lost, explain(err)
 	}
 	for forgotten := int64(tables.Batch); err == nil && forgotten == tables.Batch && time.Since(began) < journal.StoreTimeout; {
-		err = s.transact(all, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
+		err = s.transact(lockAll, func(ctx context.Context, tx *sql.Tx, now time.Time) (err error) {
 			forgotten, err = dialect.Forget(ctx, tx, now)
 			return err
 		})
@@ -178,7 +178,7 @@ func (s *Store) Maintain(owner string) (lost []journal.Entry, err error) {
 
 // EndLease implements journal.Store.
 func (s *Store) EndLease(owner string) error {
-	return explain(s.transact(all, func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return dialect.EndLease(ctx, tx, owner) }))
+	return explain(s.transact(lockAll, func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return dialect.EndLease(ctx, tx, owner) }))
 }
 
 // Blocks implements journal.Store.
@@ -191,12 +191,12 @@ func (s *Store) Blocks() ([]block.Block, error) {
 
 // Block implements journal.Store.
 func (s *Store) Block(b block.Block) error {
-	return explain(s.transact(all, func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return dialect.Block(ctx, tx, b) }))
+	return explain(s.transact(lockAll, func(ctx context.Context, tx *sql.Tx, _ time.Time) error { return dialect.Block(ctx, tx, b) }))
 }
 
 // Unblock implements journal.Store.
 func (s *Store) Unblock(b block.Block) (removed int, err error) {
-	err = s.transact(all, func(ctx context.Context, tx *sql.Tx, _ time.Time) (err error) {
+	err = s.transact(lockAll, func(ctx context.Context, tx *sql.Tx, _ time.Time) (err error) {
 		removed, err = dialect.Unblock(ctx, tx, b)
 		return err
 	})

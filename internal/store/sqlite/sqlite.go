@@ -31,15 +31,15 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-// most is the number of connections for readers, in addition to the writer's.
-const most = 4
+// maxReaders is the number of connections for readers, in addition to the writer's.
+const maxReaders = 4
 
 //go:embed migrations/*.sql additions/*.sql
-var files embed.FS
+var migrations embed.FS
 
 // https://www.sqlite.org/lang.html
 var dialect = tables.New(tables.Dialect{
-	Files: files,
+	Files: migrations,
 	Known: "SELECT count(*) FROM sqlite_master WHERE name = ?",
 })
 
@@ -109,8 +109,8 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	db.SetMaxOpenConns(1 + most)
-	db.SetMaxIdleConns(1 + most)
+	db.SetMaxOpenConns(1 + maxReaders)
+	db.SetMaxIdleConns(1 + maxReaders)
 	db.SetConnMaxIdleTime(time.Minute)
 	ctx, cancel := context.WithTimeout(context.Background(), journal.StoreTimeout)
 	defer cancel()
