@@ -35,7 +35,7 @@ func (b beginning) Apply(e *Entry, now time.Time) bool {
 	case ended, elsewhere:
 		return false
 	case abandoned:
-		e.Lose(now)
+		e.MarkLost(now)
 		t.entry = *e
 		return true
 	case nothing:
@@ -63,7 +63,7 @@ func (l looking) Apply(e *Entry, now time.Time) bool {
 	if t.found != abandoned {
 		return false
 	}
-	e.Lose(now)
+	e.MarkLost(now)
 	t.entry = *e
 	return true
 }

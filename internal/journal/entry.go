@@ -127,9 +127,9 @@ func (e *Entry) end(state State, now time.Time) {
 	}
 }
 
-// Lose sets the entry of a process that has ended to MaybeSent: nobody can find out whether the
+// MarkLost sets the entry of a process that has ended to MaybeSent: nobody can find out whether the
 // message was sent.
-func (e *Entry) Lose(now time.Time) {
+func (e *Entry) MarkLost(now time.Time) {
 	e.Cause = sms.Unconfirmed
 	e.end(MaybeSent, now)
 }

@@ -91,7 +91,7 @@ func (s *shelf) Maintain(owner string) (lost []Entry, err error) {
 	for k, e := range s.entries {
 		switch {
 		case e.State == Pending && !s.leases[e.Owner].After(now):
-			e.Lose(now)
+			e.MarkLost(now)
 			s.entries[k] = e
 			lost = append(lost, e)
 		case e.State != Pending && !now.Before(e.Begun.Add(Retention)) && !now.Before(e.Until):

@@ -46,7 +46,7 @@ func (m *model) maintain(owner string) (lost []journal.Entry) {
 	m.leases[owner] = now.Add(journal.Lease)
 	for k, e := range m.entries {
 		if e.State == journal.Pending && !m.alive(e.Owner) {
-			e.Lose(now)
+			e.MarkLost(now)
 			m.entries[k] = e
 			lost = append(lost, e)
 		}

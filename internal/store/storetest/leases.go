@@ -106,7 +106,7 @@ func lostOnce(t *testing.T, s *suite) {
 				mine := false
 				s.update(stores[i%2], key(n), false, func(e *journal.Entry, now time.Time) bool {
 					if mine = e.State == journal.Pending && e.Owner == ""; mine {
-						e.Lose(now)
+						e.MarkLost(now)
 					}
 					return mine
 				})

@@ -274,7 +274,7 @@ func (t *Tables) Maintain(ctx context.Context, q Querier, owner string, now time
 		return nil, err
 	}
 	for i := range lost {
-		lost[i].Lose(now)
+		lost[i].MarkLost(now)
 		if err := t.put(ctx, q, keys[i], &lost[i]); err != nil {
 			return nil, err
 		}
