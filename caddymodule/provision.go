@@ -32,8 +32,8 @@ func (h *Handler) provisionRequests(caddy.Context) error {
 		return fmt.Errorf("param: %w", err)
 	}
 	h.decoder = &sendmessage.Decoder{Names: names, MaxSize: h.MaxSize, Stealth: h.Stealth}
-	if h.MaxSize < 0 || h.MaxSize > params.LargestMaxSize {
-		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", params.LargestMaxSize)
+	if h.MaxSize < 0 || h.MaxSize > params.MaxSizeLimit {
+		return fmt.Errorf("max_size: write a number of bytes from 1 to %d", params.MaxSizeLimit)
 	}
 	if h.MaxSize == 0 {
 		h.decoder.MaxSize = params.DefaultMaxSize

@@ -47,7 +47,7 @@ func (b beginning) Apply(e *Entry, now time.Time) bool {
 	e.State, e.Owner, e.Begun, e.Window = Pending, t.journal.owner, now, t.options.Window
 	e.Named, e.Text, e.Shared, e.ReplyAcknowledged = t.text != 0 && !shared, t.text, shared, false
 	if t.options.Keep > 0 {
-		e.Kept = &Kept{Message: t.message, ID: e.ID, Until: now.Add(t.options.Keep)}
+		e.Kept = &StoredMessage{Message: t.message, ID: e.ID, Until: now.Add(t.options.Keep)}
 	}
 	t.entry = *e
 	return true

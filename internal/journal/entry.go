@@ -63,7 +63,7 @@ type Entry struct {
 	Code, Detail string
 	// Kept is the message itself, for a store that stores messages. It is written with the entry,
 	// and never read back. It is nil if the message is not to be stored.
-	Kept *Kept
+	Kept *StoredMessage
 }
 
 // Flags encodes Named, Shared and ReplyAcknowledged as one number for stores.
@@ -81,9 +81,9 @@ func (e *Entry) SetFlags(flags int) {
 	e.Named, e.Shared, e.ReplyAcknowledged = flags&1 != 0, flags&2 != 0, flags&4 != 0
 }
 
-// Kept is a message that is stored as the app sent it, longer than its entry, so that operators can
+// StoredMessage is a message that is stored as the app sent it, longer than its entry, so that operators can
 // answer its user's questions.
-type Kept struct {
+type StoredMessage struct {
 	*sms.Message
 	// ID is the id of the entry that the message belongs to.
 	ID string
@@ -91,9 +91,9 @@ type Kept struct {
 	Until time.Time
 }
 
-// Gone reports whether the stored message must be deleted, because it was certainly not sent or
+// Obsolete reports whether the stored message must be deleted, because it was certainly not sent or
 // belongs to another entry.
-func (k *Kept) Gone(e *Entry) bool {
+func (k *StoredMessage) Obsolete(e *Entry) bool {
 	return e.ID != k.ID || e.State == Refused && len(e.IDs) == 0
 }
 

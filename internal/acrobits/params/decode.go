@@ -19,9 +19,9 @@ import (
 // bytes. It is more than a text needs, because an app puts the preview of a picture into the body.
 const DefaultMaxSize = 256 << 10
 
-// LargestMaxSize is the largest MaxSize that an operator may configure, because anybody may send
+// MaxSizeLimit is the largest MaxSize that an operator may configure, because anybody may send
 // requests.
-const LargestMaxSize = 16 << 20
+const MaxSizeLimit = 16 << 20
 
 // Caller is what a request of any service says about its sender and about the reply.
 type Caller struct {

@@ -20,10 +20,10 @@ func keep(t *testing.T, s *Store, from, to int, state journal.State) {
 	random := rand.New(rand.NewPCG(uint64(from), 0))
 	for n := from; n < to; n++ {
 		body := strings.Repeat(marker(n)+" ", 1+random.IntN(4)*random.IntN(150)) // some with pages of their own
-		var kept *journal.Kept
+		var kept *journal.StoredMessage
 		if err := s.Update(key(uint64(n)), true, change(func(e *journal.Entry, now time.Time) bool {
 			*e = journal.Entry{ID: fmt.Sprintf("%08x", random.Uint32()), State: journal.Pending, Begun: now}
-			e.Kept = &journal.Kept{Message: &sms.Message{User: "johndow", Body: sms.Hide(body)}, ID: e.ID, Until: now.Add(time.Hour)}
+			e.Kept = &journal.StoredMessage{Message: &sms.Message{User: "johndow", Body: sms.Hide(body)}, ID: e.ID, Until: now.Add(time.Hour)}
 			kept = e.Kept
 			return true
 		})); err != nil {

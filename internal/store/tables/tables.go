@@ -194,7 +194,7 @@ func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, id
 	case k == nil && (e.State == journal.MaybeSent || e.Split.Parts > 1): // another process may have stored the message
 		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Split.Parts, ids, e.ID)
 	case k == nil:
-	case k.Gone(e):
+	case k.Obsolete(e):
 		_, err = q.ExecContext(ctx, t.gone, k.ID)
 	default:
 		disposition := k.Disposition.ID
