@@ -163,7 +163,7 @@ func written(r *http.Request, signed bool) (*recording.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := recording.Of(r, text)
+	out, err := recording.NewRequest(r, text)
 	if err == nil && signed {
 		for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Security-Token", "X-Ms-Date", "X-Ms-Content-Sha256"} {
 			delete(out.Headers, name)

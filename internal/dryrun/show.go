@@ -141,7 +141,7 @@ func writeCurl(w io.Writer, r *http.Request, body []byte, signed bool, m *masks)
 		}
 	}
 	if multipart {
-		recorded, err := recording.Of(r, body)
+		recorded, err := recording.NewRequest(r, body)
 		if err != nil {
 			return err
 		}

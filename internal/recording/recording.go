@@ -124,8 +124,8 @@ func (x Exchange) Write(w io.Writer) error {
 	return e.Encode(x)
 }
 
-// Of decodes a request and its body with the decoders that servers use.
-func Of(r *http.Request, body []byte) (*Request, error) {
+// NewRequest decodes a request and its body with the decoders that servers use.
+func NewRequest(r *http.Request, body []byte) (*Request, error) {
 	target := *r.URL
 	out := &Request{Method: r.Method, Headers: map[string]string{}}
 	var err error
