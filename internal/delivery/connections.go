@@ -20,10 +20,10 @@ const (
 // repeated id.
 const repeatWindow = time.Second
 
-// spoiledFor bounds how long results from a closed connection are distrusted: it may still deliver
+// distrustPeriod bounds how long results from a closed connection are distrusted: it may still deliver
 // a reply to a request that it accepted before. Later, another connection may have the same address
 // in memory, and net/http does not always report when it opened one.
-const spoiledFor = time.Minute
+const distrustPeriod = time.Minute
 
 // connections detects surplus replies. If a server answers one request twice on a kept connection,
 // the second reply is read as the reply to the next message, and each further reply as that to the
@@ -57,7 +57,7 @@ func (c *connections) check(conn net.Conn, message string, r *sms.Result, early,
 	last, known := c.last.Get(key)
 	why := ""
 	switch {
-	case known && last.spoiled && now.Sub(last.at) < spoiledFor:
+	case known && last.spoiled && now.Sub(last.at) < distrustPeriod:
 		why = afterOther
 	case early:
 		why = earlyReply

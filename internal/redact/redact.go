@@ -404,7 +404,7 @@ func (f *Filter) maskCodes(s string) (masked string, hidden bool) {
 		return s, true
 	}
 	hide := func(s string) string {
-		return aWord.ReplaceAllStringFunc(s, func(word string) string {
+		return wordPattern.ReplaceAllStringFunc(s, func(word string) string {
 			if sent[strings.ToLower(word)] {
 				return strings.Repeat("•", utf8.RuneCountInString(word))
 			}

@@ -74,7 +74,7 @@ func maskNumbers(s string) string {
 	})
 }
 
-var aWord = regexp.MustCompile(`[\pL\p{Nd}]+`)
+var wordPattern = regexp.MustCompile(`[\pL\p{Nd}]+`)
 
 func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
