@@ -76,12 +76,13 @@ func (s *send) deny(user *users.User, err error) error {
 		s.Guard.RecordFailure(s.req.Network, guessed, time.Now())
 	}
 	switch {
-	case errors.Is(err, users.ErrUnavailable):
-		return refuseBecause(detail, sms.Internal, sms.UsersUnavailable)
-	case !wrong:
-		return s.refuseUnchecked()
-	case errors.Is(err, users.ErrBusy): // wrong for some directories, unchecked by others
+	case errors.Is(err, users.ErrBusy) && !errors.Is(err, users.ErrUnavailable):
+		if !wrong { // else it is wrong for some directories, and unchecked by others
+			return s.refuseUnchecked()
+		}
 		return tooBusy()
+	case !wrong || errors.Is(err, users.ErrUnavailable): // or an error that no directory should return
+		return refuseBecause(detail, sms.Internal, sms.UsersUnavailable)
 	}
 	return refuseBecause(detail, sms.Unauthorized, "")
 }

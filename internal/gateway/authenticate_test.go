@@ -51,7 +51,7 @@ func TestAuthenticate(t *testing.T) {
 		"too many at once are turned away": {set: denying(users.ErrBusy), want: "refused limited"},
 		"so are they if others find the credential wrong": {set: denying(errors.Join(&users.DeniedError{Name: "ann"}, users.ErrBusy)),
 			want: "refused limited", user: "ann"},
-		"an unexpected error admits nobody":          {set: denying(errors.New("x")), want: "refused limited"},
+		"an unexpected error admits nobody":          {set: denying(errors.New("x")), want: "refused internal.users_unknown"},
 		"an upstream user needs no credential":       {request: changes{without, upstream("ann")}, want: "accepted", user: "ann"},
 		"an upstream user comes before a credential": {request: changes{upstream("bob")}, want: "accepted", user: "bob"},
 		"an upstream user who is unknown is refused": {request: changes{upstream("zoe")},
