@@ -25,6 +25,7 @@ var recipientStates = map[string]struct {
 	"azure":          {"value", "", []jsonObject{{"httpStatusCode": 400, "successful": false, "errorMessage": "x"}, {"httpStatusCode": 503, "successful": false}, {"successful": false}}},
 	"bulksms":        {"", "status.type", []jsonObject{{"status": jsonObject{"type": "FAILED", "subtype": "NOT_SENT"}}, {"status": jsonObject{"type": "UNKNOWN"}}, {"status": nil}}},
 	"bulkvs":         {"Results", "Status", []jsonObject{{"Status": "FAILED"}}},
+	"clickatell":     {"messages", "accepted", []jsonObject{{"accepted": false, "apiMessageId": nil, "error": jsonObject{"code": 105, "description": "x"}}, {"accepted": nil}}},
 	"clicksend":      {"data.messages", "status", []jsonObject{{"status": "INVALID_RECIPIENT"}, {"status": "INSUFFICIENT_CREDIT"}, {"status": "FAILED"}}},
 	"cm":             {"messages", "status", []jsonObject{{"status": "Rejected", "messageErrorCode": 303}}},
 	"ejoin":          {"status", "status", []jsonObject{{"status": "5 Wrong phone number"}, {"status": "10 x"}}},
@@ -35,6 +36,7 @@ var recipientStates = map[string]struct {
 	"phonecom":       {"to", "status", []jsonObject{{"status": "failed"}}},
 	"playsms":        {"data", "status", []jsonObject{{"status": "ERR", "error": "203"}, {"status": "ERR"}}},
 	"ringcentral":    {"to", "messageStatus", []jsonObject{{"messageStatus": "SendingFailed"}, {"messageStatus": "DeliveryFailed", "errorCode": "SMS-UP-410"}}},
+	"seven":          {"messages", "success", []jsonObject{{"success": false, "error": "202"}, {"success": false}}},
 	"smsapi":         {"list", "status", []jsonObject{{"error": 13}, {"status": "ERROR", "error": 14}, {"status": "UNDELIVERED"}, {"status": "REJECTED"}}},
 	"smseagle":       {"", "status", []jsonObject{{"status": "error", "message": "x"}}},
 	"smsgate": {"recipients", "state", []jsonObject{{"state": "Failed"}, {"state": "Failed", "error": "Phone parsing: Invalid phone number"},
@@ -48,6 +50,7 @@ var recipientStates = map[string]struct {
 // noRecipientStates are the definitions whose replies have a list, but no state in it.
 var noRecipientStates = map[string]string{
 	"esendex":   "messageheaders has ids only",
+	"messente":  "messages has ids only",
 	"questblue": "data has ids only",
 	"textlocal": "messages has ids only; a recipient who is refused makes the whole a failure",
 }
