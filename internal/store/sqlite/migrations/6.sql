@@ -27,6 +27,7 @@ CREATE TABLE acrobits_sms_hidden (
 	gateway TEXT NOT NULL, username TEXT NOT NULL, item BIGINT NOT NULL, until BIGINT NOT NULL,
 	PRIMARY KEY (gateway, username, item)
 );
+CREATE INDEX acrobits_sms_hidden_item ON acrobits_sms_hidden (item);
 CREATE INDEX acrobits_sms_hidden_until ON acrobits_sms_hidden (until);
 CREATE TABLE acrobits_sms_receipts (
 	key BLOB PRIMARY KEY, message TEXT NOT NULL, status INTEGER NOT NULL, code TEXT NOT NULL, until BIGINT NOT NULL
