@@ -14,6 +14,8 @@ import (
 	"time"
 
 	databasepostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/database/postgres"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/inbox"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/inbox/inboxtest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	journalpostgres "github.com/caddy-acrobits/caddy-acrobits-sms/internal/store/postgres"
@@ -80,6 +82,26 @@ func TestJournalInPostgreSQL(t *testing.T) {
 		at := address + "&search_path=" + schema
 		return storetest.Place{
 			Open: func() (journal.Store, error) { return journalpostgres.Open(at) },
+			DB:   func() *sql.DB { return open(t, "postgres", at) },
+		}
+	})
+}
+
+// The inbox does the same in PostgreSQL as in a file.
+func TestInboxInPostgreSQL(t *testing.T) {
+	_, address := postgres(t)
+	ready(t, address)
+	db := open(t, "postgres", address)
+	count := 0
+	inboxtest.Run(t, func(t *testing.T) inboxtest.Place {
+		count++
+		schema := fmt.Sprintf("i%d", count)
+		if _, err := db.Exec("CREATE SCHEMA " + schema); err != nil {
+			t.Fatal(err)
+		}
+		at := address + "&search_path=" + schema
+		return inboxtest.Place{
+			Open: func(t *testing.T) inbox.Store { return openPostgres(t, at) },
 			DB:   func() *sql.DB { return open(t, "postgres", at) },
 		}
 	})
