@@ -73,7 +73,7 @@ func accept(e *journal.Entry, now time.Time) bool {
 func TestCompaction(t *testing.T) {
 	s := open(t)
 	old := time.Now().Add(-2 * journal.Retention)
-	load(t, s, 3000)
+	load(t, s, 4000)
 	size := func() int64 {
 		if _, err := s.db.Exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
 			t.Fatal(err)
