@@ -116,6 +116,7 @@ func TestDamaged(t *testing.T) {
 		"first piece changed":  func(m *memory, folder string) { m.keys[folder+"/1.0"][7] ^= 1 },
 		"first piece missing":  func(m *memory, folder string) { delete(m.keys, folder+"/1.0") },
 		"pieces exchanged":     func(m *memory, folder string) { m.keys[folder+"/1.0"] = m.keys[folder+"/1.1"] },
+		"piece of the other":   func(m *memory, folder string) { m.keys[folder+"/1.0"] = m.keys[folder+"/2.0"] },
 		"list missing":         func(m *memory, folder string) { delete(m.keys, folder+"/0.0") },
 		"list of another":      func(m *memory, folder string) { m.keys[folder+"/0.0"] = m.keys[folder+"/1.0"] },
 		"last piece missing":   func(m *memory, folder string) { delete(m.keys, folder+"/1.2") },
@@ -123,7 +124,7 @@ func TestDamaged(t *testing.T) {
 	} {
 		m := &memory{}
 		s := NewStore(m, 0)
-		token := put(t, s, time.Hour, noise(600_000))
+		token := put(t, s, time.Hour, noise(600_000), noise(600_001))
 		damage(m, token.folder())
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Serve(w, r, token.Path(1).Reveal()) }))
 		reply, err := server.Client().Get(server.URL)
