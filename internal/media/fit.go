@@ -12,8 +12,11 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// maxPixels is the maximum number of pixels of a picture.
-const maxPixels = 64_000_000
+// maxPixels is the maximum number of pixels of a picture, maxLength that of a side, as in a JPEG.
+const (
+	maxPixels = 64_000_000
+	maxLength = 65_535
+)
 
 // noLimit stands for a limit of 0.
 const noLimit = int64(1) << 62
@@ -136,7 +139,7 @@ func (c *Collector) strip(f *File) (*File, *picture, *sms.Refusal) {
 	switch {
 	case err != nil:
 		return nil, nil, unreadable(err)
-	case int64(p.width)*int64(p.height) > maxPixels:
+	case int64(p.width)*int64(p.height) > maxPixels, max(p.width, p.height) > maxLength:
 		_ = out.Close()
 		return nil, nil, sms.RefuseAs(sms.TooLong, sms.TooManyPixels, "limit", "64")
 	}

@@ -188,6 +188,8 @@ func TestFit(t *testing.T) {
 		"film cut":                   {film[:300], sms.MediaLimits{}, "unsupported_content.file_unreadable"},
 		"film":                       {film, sms.MediaLimits{}, "video/mp4"},
 		"too many pixels":            {bomb(), sms.MediaLimits{}, "too_long.too_many_pixels"},
+		"a single line, too long":    {pngOf(image.NewGray(image.Rect(0, 0, 70_000, 1))), sms.MediaLimits{Each: 100}, "too_long.too_many_pixels"},
+		"a single line":              {pngOf(photo(60_000, 2, 1)), sms.MediaLimits{Each: 20_000}, "image/jpeg"},
 		"picture cut":                {pngOf(photo(40, 30, 1))[:300], sms.MediaLimits{}, "unsupported_content.file_unreadable"},
 		"progressive, 40 megapixels": {progressive(8000, 5000), sms.MediaLimits{Each: 20}, "too_long.picture_too_complex"},
 	} {

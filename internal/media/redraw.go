@@ -131,28 +131,26 @@ func shrink(img image.Image, side int) *image.RGBA {
 	return dst
 }
 
-// boxes averages squares of n by n pixels.
+// boxes averages squares of n by n pixels. It reads one line at a time, because a strip of n lines of
+// a very wide picture needs more memory than the picture.
 func boxes(img image.Image, n int) *image.RGBA {
 	b := img.Bounds()
 	dst := image.NewRGBA(image.Rect(0, 0, max(1, b.Dx()/n), max(1, b.Dy()/n)))
-	strip := image.NewRGBA(image.Rect(0, 0, b.Dx(), n))
+	line, sums := image.NewRGBA(image.Rect(0, 0, b.Dx(), 1)), make([]int, 4*dst.Rect.Dx())
 	for y := range dst.Rect.Dy() {
-		draw.Draw(strip, strip.Rect, img, image.Pt(b.Min.X, b.Min.Y+y*n), draw.Src)
-		for x := range dst.Rect.Dx() {
-			var sum [4]int
-			count := 0
-			for row := 0; row < n && y*n+row < b.Dy(); row++ {
-				line := strip.Pix[row*strip.Stride+4*x*n:]
-				for i := 0; i < n && x*n+i < b.Dx(); i++ {
-					for channel := range sum {
-						sum[channel] += int(line[4*i+channel])
-					}
-					count++
+		clear(sums)
+		rows := min(n, b.Dy()-y*n)
+		for row := range rows {
+			draw.Draw(line, line.Rect, img, image.Pt(b.Min.X, b.Min.Y+y*n+row), draw.Src)
+			for x := range min(b.Dx(), n*dst.Rect.Dx()) {
+				for channel := range 4 {
+					sums[4*(x/n)+channel] += int(line.Pix[4*x+channel])
 				}
 			}
-			for channel, s := range sum {
-				dst.Pix[y*dst.Stride+4*x+channel] = byte((s + count/2) / count)
-			}
+		}
+		count := rows * min(n, b.Dx())
+		for i, sum := range sums {
+			dst.Pix[y*dst.Stride+i] = byte((sum + count/2) / count)
 		}
 	}
 	return dst
