@@ -328,41 +328,37 @@ func TestChecksumHolds(t *testing.T) {
 	})
 }
 
-// A user has at most maxPerUser messages collected at once; the others wait, or are refused at their
+// A user has at most maxPerUser messages collected at once; the others wait, and are refused at their
 // deadline.
 func TestBoundPerUser(t *testing.T) {
-	release := make(chan struct{})
-	var now, most atomic.Int32
+	release, started := make(chan struct{}), make(chan struct{}, 10)
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		most.Store(max(most.Load(), now.Add(1)))
-		defer now.Add(-1)
-		select {
-		case <-release:
-		case <-r.Context().Done():
-		}
+		started <- struct{}{}
+		<-release
 		_, _ = w.Write([]byte("Hello"))
 	})
 	c := collector(t, s)
+	collect := func(wait time.Duration) string {
+		files, refusal := c.Collect(within(t, wait), "ann", transfer(attachment.File{URL: sms.Hide(s.URL)}), sms.MediaLimits{})
+		Close(files)
+		return said(t, refusal)
+	}
 	var group sync.WaitGroup
-	var busy, slow atomic.Int32
-	for range 6 {
+	for range maxPerUser {
 		group.Go(func() {
-			_, refusal := c.Collect(within(t, 300*time.Millisecond), "ann", transfer(attachment.File{URL: sms.Hide(s.URL)}), sms.MediaLimits{})
-			switch said(t, refusal) {
-			case "busy.many_pictures":
-				busy.Add(1)
-			case "unavailable.file_slow":
-				slow.Add(1)
+			if got := collect(time.Minute); got != "" {
+				t.Error(got)
 			}
 		})
+		<-started
 	}
-	group.Wait()
+	if got := collect(50 * time.Millisecond); got != "busy.many_pictures" || len(started) > 0 {
+		t.Errorf("one more: %q, %d started", got, len(started))
+	}
 	close(release)
-	if most.Load() != maxPerUser || busy.Load() != 4 || slow.Load() != 2 {
-		t.Errorf("%d at once, %d busy, %d slow", most.Load(), busy.Load(), slow.Load())
-	}
-	if len(c.Budget.users) != 0 {
-		t.Error("the user stays in the budget")
+	group.Wait()
+	if got := collect(time.Minute); got != "" || len(c.Budget.users) != 0 {
+		t.Errorf("afterwards: %q, %d users in the budget", got, len(c.Budget.users))
 	}
 }
 
