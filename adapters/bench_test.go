@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -120,7 +121,7 @@ func TestSpeed(t *testing.T) {
 		}
 		run, reply := round(t, name), firstReply(t, name)
 		var any any
-		if d.sends[0].reply.kind != jsonReply || json.Unmarshal(reply, &any) != nil {
+		if d.sends[0].reply.format != wire.JSON || json.Unmarshal(reply, &any) != nil {
 			continue // no JSON to compare with
 		}
 		ours, theirs, ratio := time.Hour, time.Hour, 0.0

@@ -3,16 +3,15 @@ package adapters
 import (
 	"regexp"
 	"slices"
-	"strconv"
+	"sort"
 	"strings"
 
-	"github.com/tidwall/gjson"
-
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // parseFields reads the members of a body. Only `json` and `xml` bodies may be nested.
-func (p *parser) parseFields(block []*syntax.Statement, kind bodyKind) ([]*field, error) {
+func (p *parser) parseFields(block []*syntax.Statement, kind wire.Format) ([]*field, error) {
 	var fields []*field
 	seen := make(map[string]bool)
 	for _, s := range block {
@@ -29,7 +28,7 @@ func (p *parser) parseFields(block []*syntax.Statement, kind bodyKind) ([]*field
 		if s.Opens {
 			within := kind
 			if f.kind == nested {
-				within = jsonBody
+				within = wire.JSON
 			}
 			children, err := p.parseFields(s.Block, within)
 			if err != nil {
@@ -48,21 +47,24 @@ func (p *parser) parseFields(block []*syntax.Statement, kind bodyKind) ([]*field
 			if !s.Opens {
 				return nil, s.Fail("write: when CONDITION { … }")
 			}
-			if kind == xmlBody && slices.ContainsFunc(f.children, (*field).isAttribute) {
+			if kind == wire.XML && slices.ContainsFunc(f.children, func(f *field) bool { return wire.IsAttribute(f.name) }) {
 				return nil, s.Fail("an attribute has no place in a when block")
 			}
-		} else if kind == jsonBody {
+		} else if kind == wire.JSON {
 			if seen[f.name] {
 				return nil, s.Fail("%s appears twice; a list is %s[] value value", p.named(f.name), p.named(f.name))
 			}
 			seen[f.name] = true
 		}
 		fields = append(fields, f)
-		if kind != jsonBody {
+		if kind != wire.JSON {
 			if err := p.checkOrder(s, fields); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if kind == wire.XML { // the encoder writes attributes first
+		sort.SliceStable(fields, func(i, j int) bool { return wire.IsAttribute(fields[i].name) && !wire.IsAttribute(fields[j].name) })
 	}
 	return fields, nil
 }
@@ -74,7 +76,7 @@ func (p *parser) checkOrder(s *syntax.Statement, fields []*field) error {
 	last := fields[len(fields)-1]
 	var values []value
 	for _, f := range fields {
-		if f.name == last.name && (f.kind == single || f.kind == list) && !f.isAttribute() {
+		if f.name == last.name && (f.kind == single || f.kind == list) && !wire.IsAttribute(f.name) {
 			values = append(values, f.values...)
 		}
 	}
@@ -90,8 +92,8 @@ func (p *parser) checkOrder(s *syntax.Statement, fields []*field) error {
 	return nil
 }
 
-func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error {
-	tree := kind == jsonBody || kind == xmlBody
+func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) error {
+	tree := kind == wire.JSON || kind == wire.XML
 	if name, value, _, ok := s.Pair(); ok {
 		return s.Fail("write: %s", p.writtenAs(name, value))
 	}
@@ -103,10 +105,10 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error 
 	if strings.ContainsAny(f.name, "{}") {
 		return s.Fail("the name of a member is fixed text, without braces")
 	}
-	if kind == xmlBody && f.name != ownText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
+	if kind == wire.XML && f.name != wire.OwnText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
 		return s.Fail("an element has a name of letters, digits and _ . : -")
 	}
-	if kind == xmlBody && (f.isAttribute() || f.name == ownText) && (s.Opens || isList) {
+	if kind == wire.XML && (wire.IsAttribute(f.name) || f.name == wire.OwnText) && (s.Opens || isList) {
 		return s.Fail("an attribute, and the text of an element, has one value")
 	}
 	args := s.Args()
@@ -128,14 +130,14 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error 
 		f.kind = list
 	}
 	typed := textValue
-	if len(args) == 2 && args[0].Is("int") && kind == jsonBody {
+	if len(args) == 2 && args[0].Is("int") && kind == wire.JSON {
 		typed, args = integerValue, args[1:]
 	}
 	if len(args) == 0 || len(args) > 1 && f.kind != list {
 		return s.Fail("%s takes one value; quote it if it has spaces%s%s", shown(), s.HashHint(), p.braceHint(f.name))
 	}
 	for _, w := range args {
-		if kind == jsonBody && looksLikeJSON.MatchString(w.Text) {
+		if kind == wire.JSON && looksLikeJSON.MatchString(w.Text) {
 			return s.Fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", shown(), shown(), shown())
 		}
 		t, err := p.parseTemplate(s, w.Text)
@@ -148,7 +150,7 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error 
 		if t.isList() && len(args) > 1 {
 			return s.Fail("{%s} stands alone in its list, or the values after it would move", mediaHole)
 		}
-		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == jsonBody && f.kind != list) {
+		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == wire.JSON && f.kind != list) {
 			return s.Fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
 		}
 		if _, fixed := t.fixed(); fixed && typed == integerValue {
@@ -158,7 +160,7 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind bodyKind) error 
 			p.markNumbers(t)
 		}
 		v := value{template: t, kind: typed}
-		if kind == jsonBody && !w.Quoted && typed == textValue && isLiteral(w.Text) {
+		if kind == wire.JSON && !w.Quoted && typed == textValue && wire.IsLiteral(w.Text) {
 			v.kind = literalValue
 		}
 		f.values = append(f.values, v)
@@ -177,9 +179,9 @@ func (p *parser) braceHint(name string) string {
 
 // markNumbers marks the options of a value that must be a number.
 func (p *parser) markNumbers(t template) {
-	for i := range p.def.Options {
-		if _, is := t.holds(optionHole + p.def.Options[i].Name); is {
-			p.def.Options[i].Number = true
+	for _, part := range t {
+		if name, is := strings.CutPrefix(part.hole, optionHole); is {
+			p.option(name).Number = true
 		}
 	}
 }
@@ -196,27 +198,5 @@ func rootKind(word string) fieldKind {
 // looksLikeJSON reports whether the author of a value probably meant it as JSON.
 var looksLikeJSON = regexp.MustCompile(`^\s*(\[|\{\s*(["'\\}]|$))`)
 
-// ownText is the name of a member that becomes the text of the enclosing element.
-const ownText = "."
-
 // xmlName matches the name of an element or attribute. Only ASCII letters are accepted.
 var xmlName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:-]*$`)
-
-// isAttribute reports whether a member of an `xml` body is an attribute of the enclosing element.
-func (f *field) isAttribute() bool { return strings.HasPrefix(f.name, "@") }
-
-// isLiteral reports whether a bare word is a JSON literal: true, false, null or a number.
-func isLiteral(w string) bool {
-	switch w {
-	case "true", "false", "null":
-		return true
-	}
-	return w != "" && (w[0] == '-' || w[0] >= '0' && w[0] <= '9') && gjson.Valid(w)
-}
-
-// isInteger reports whether a text is a whole number in JSON as it is, without a change of any
-// digit.
-func isInteger(s string) bool {
-	_, err := strconv.ParseUint(s, 10, 64)
-	return err == nil && (s[0] != '0' || s == "0")
-}

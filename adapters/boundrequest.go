@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // boundRequest is a request in which the holes of options are replaced by their values.
@@ -37,13 +39,13 @@ var errLacksOption = errors.New("an option in the path is missing or leads to an
 func (o *requestTemplate) bind(base *url.URL, reply *reply, options map[string]string) (*boundRequest, error) {
 	c := &boundRequest{requestTemplate: o, reply: reply, base: base, header: http.Header{"User-Agent": userAgent}}
 	c.blank = &http.Request{Method: o.method, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	switch reply.kind {
-	case jsonReply:
+	switch reply.format {
+	case wire.JSON:
 		c.header["Accept"] = []string{"application/json"}
-	case xmlReply:
+	case wire.XML:
 		c.header["Accept"] = []string{"application/xml, text/xml"}
 	}
-	if o.body == multipartBody {
+	if o.body == wire.Multipart {
 		c.boundary = rand.Text()
 		c.header["Content-Type"] = []string{"multipart/form-data; boundary=" + c.boundary}
 	} else if o.mediaType != "" {
@@ -118,15 +120,15 @@ func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []b
 	if target == nil {
 		path, ok := c.path.escaped(v, pathSegment)
 		if !ok {
-			return nil, nil, errNotWritable
+			return nil, nil, wire.ErrNotWritable
 		}
 		var err error
 		if target, err = join(c.base, path); err != nil {
-			return nil, nil, errNotWritable
+			return nil, nil, wire.ErrNotWritable
 		}
 	}
 	u := *target
-	query, err := appendForm(nil, c.query, v)
+	query, err := c.encode(wire.Form, c.query, v, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +144,7 @@ func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []b
 			header[h.name] = []string{s}
 		}
 	}
-	body, err := c.encode(v)
+	body, err := c.encode(c.body, c.fields, v, max(1, len(v.text)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -152,25 +154,11 @@ func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []b
 	return r, body, nil
 }
 
-func (c *boundRequest) encode(v *vars) (body []byte, err error) {
-	wrote := true
-	switch c.body {
-	case formBody:
-		body, err = appendForm(make([]byte, 0, 256+3*len(v.text)), c.fields, v)
-	case multipartBody:
-		body, err = appendMultipart(make([]byte, 0, 1024+len(v.text)), c.boundary, c.fields, v)
-	case jsonBody:
-		root := field{kind: c.root, children: c.fields}
-		body, wrote, err = root.appendJSON(make([]byte, 0, 256+2*len(v.text)), v)
-	case xmlBody:
-		buf := bytes.NewBufferString(`<?xml version="1.0" encoding="UTF-8"?>`)
-		wrote, err = appendXML(buf, c.fields, v)
-		body = buf.Bytes()
-	}
-	if !wrote {
-		err = errNotWritable
-	}
-	return body, err
+// encode writes members in a format.
+func (c *boundRequest) encode(f wire.Format, fields []*field, v *vars, size int) ([]byte, error) {
+	e := wire.NewEncoder(f, c.boundary, size)
+	write(&e, fields, v)
+	return e.Bytes()
 }
 
 // setBody sets the body so that net/http never sends a request twice. If a kept-alive connection

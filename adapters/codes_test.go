@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -190,7 +191,7 @@ func (x exchange) replies(t *testing.T, d *Definition, row codeRow) bool {
 		}
 	} else if words, ok := strings.CutPrefix(row.code, "message "); ok {
 		old := read(status, body).Detail
-		if d.sends[0].reply.kind == jsonReply {
+		if d.sends[0].reply.format == wire.JSON {
 			old, words = inJSON(old), inJSON(words)
 		}
 		if old == "" || !strings.Contains(body, old) {

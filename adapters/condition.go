@@ -12,15 +12,18 @@ import (
 
 // condition decides whether a send block is a candidate, or whether a group of members is sent.
 type condition struct {
-	negated bool
-	hole    filler // the hole whose value must not be empty
-	unicode bool
-	media   bool
-	alpha   bool // the sender is alphanumeric
-	unit    text.Unit
-	compare func(length, limit int) bool
-	limit   int
-	option  *optionCondition
+	negated  bool
+	media    bool // it is `media`
+	isLength bool // it is about the length of the text
+	test     func(v *vars) bool
+	option   *optionCondition // instead of test
+}
+
+// tests are the conditions of one word.
+var tests = map[string]func(v *vars) bool{
+	"media":        func(v *vars) bool { return len(v.message.Media) > 0 },
+	"unicode":      func(v *vars) bool { return !text.IsGSM(v.text) },
+	"alphanumeric": func(v *vars) bool { return v.message.From.Kind == sms.Alphanumeric }, // the sender
 }
 
 // optionCondition is a condition on an option. Bind evaluates it once.
@@ -54,14 +57,8 @@ func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condi
 		c.negated, words = true, words[1:]
 	}
 	switch {
-	case len(words) == 1 && words[0].Text == "media":
-		c.media = true
-		return c, nil
-	case len(words) == 1 && words[0].Text == "unicode":
-		c.unicode = true
-		return c, nil
-	case len(words) == 1 && words[0].Text == "alphanumeric":
-		c.alpha = true
+	case len(words) == 1 && tests[words[0].Text] != nil:
+		c.test, c.media = tests[words[0].Text], words[0].Text == "media"
 		return c, nil
 	case len(words) == 1 && strings.HasPrefix(words[0].Text, "{"):
 		t, err := p.parseTemplate(s, words[0].Text)
@@ -69,10 +66,10 @@ func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condi
 			return c, err
 		}
 		if len(t) == 1 && t[0].fill != nil && t[0].hole != tokenHole {
-			c.hole = t[0].fill
+			c.test = func(v *vars) bool { return t[0].fill(v) != "" }
 			return c, nil
 		}
-		if o := p.optionOf(t); o != nil {
+		if o := p.option(t.optionName()); o != nil && len(t) == 1 {
 			c.option = &optionCondition{name: o.Name}
 			return c, nil
 		}
@@ -81,7 +78,7 @@ func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condi
 		if err != nil {
 			return c, err
 		}
-		if o := p.optionOf(t); o != nil {
+		if o := p.option(t.optionName()); o != nil && len(t) == 1 {
 			if !slices.Contains(o.Values, words[2].Text) {
 				return c, s.Fail("only an option with a list of values is compared, with one of them: option %s optional in A B", o.Name)
 			}
@@ -91,42 +88,14 @@ func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condi
 	case len(words) == 3 && !c.negated:
 		unit, ok := text.ParseUnit(words[0].Text)
 		limit, err := strconv.Atoi(words[2].Text)
-		if c.unit, c.limit, c.compare = unit, limit, comparisons[words[1].Text]; ok && err == nil && c.compare != nil {
+		if compare := comparisons[words[1].Text]; ok && err == nil && compare != nil {
+			c.isLength, c.test = true, func(v *vars) bool { return compare(text.Length(v.text, unit), limit) }
 			return c, nil
 		}
 	}
 	return c, s.Fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
 }
 
-// optionOf returns the option of a template that consists of a single {option.NAME}.
-func (p *parser) optionOf(t template) *Option {
-	for i := range p.def.Options {
-		if o := &p.def.Options[i]; len(t) == 1 && t[0].hole == optionHole+o.Name {
-			return o
-		}
-	}
-	return nil
-}
-
-// isLength reports whether the condition is about the length of the text.
-func (c *condition) isLength() bool { return c.compare != nil }
-
 func (c *condition) holds(v *vars) bool {
-	if c.option != nil {
-		return true // bind has dropped the groups whose condition is false
-	}
-	ok := false
-	switch {
-	case c.media:
-		ok = len(v.message.Media) > 0
-	case c.alpha:
-		ok = v.message.From.Kind == sms.Alphanumeric
-	case c.unicode:
-		ok = !text.IsGSM(v.text)
-	case c.hole != nil:
-		ok = c.hole(v) != ""
-	default:
-		ok = c.compare(text.Length(v.text, c.unit), c.limit)
-	}
-	return ok != c.negated
+	return c.option != nil || c.test(v) != c.negated // bind has dropped the groups whose option differs
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -409,7 +410,7 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 				if r.Outcome == sms.Accepted {
 					t.Errorf("%s: %d %q is accepted", name, status, body)
 				}
-				if status >= 200 && status < 300 && r.Outcome != sms.OutcomeUnknown && d.sends[0].reply.kind != textReply {
+				if status >= 200 && status < 300 && r.Outcome != sms.OutcomeUnknown && d.sends[0].reply.format != wire.Text {
 					t.Errorf("%s: %d %q is %s %s, want unknown", name, status, body, r.Outcome, r.Cause())
 				}
 				if status >= 500 && r.Outcome != sms.OutcomeUnknown || status >= 300 && status < 400 && r.Cause() != sms.Misconfigured {
@@ -443,7 +444,7 @@ func TestOnlyAcceptanceIsAccepted(t *testing.T) {
 				t.Errorf("%s: a cut reply is %s", name, r.Outcome)
 			}
 			for cut := range len(g.Reply.Body) {
-				if kind := gs.request.reply.kind; kind == textReply || kind == pairsReply || gs.request.reply.generated {
+				if kind := gs.request.reply.format; kind == wire.Text || kind == wire.Pairs || gs.request.reply.generated {
 					break // of a text any beginning may be a whole text; what was cut is told by the connection
 				}
 				if r := gs.Read(g.Reply.Status, http.Header{}, []byte(g.Reply.Body[:cut]), true); r.Outcome == sms.Accepted {

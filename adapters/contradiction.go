@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"bytes"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/antchfx/xmlquery"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // verdict is the judgement of a reply's body if the definition does not say how success looks.
@@ -38,17 +39,17 @@ func (r *reply) namesSuccess() bool {
 // success looks. The second result is the value that reports an error. If the body contains an id,
 // the reply comes from this API, and only a reported error is an objection. An id in a header
 // proves nothing, because it may identify the request and not a message.
-func (r *reply) objection(doc document, a answer, id string) (verdict, string) {
+func (r *reply) objection(doc wire.Document, a answer, id string) (verdict, string) {
 	search := search{}
-	if headed, ok := doc.(headedDocument); ok {
+	if headed, ok := doc.(wire.Headed); ok {
 		if id != "" {
 			search.echo = a.text
 		}
-		if doc = headed.document; doc != nil {
-			id = firstOf(headedDocument{doc, nil}, r.id)
+		if doc = headed.Document; doc != nil {
+			id = wire.First(wire.Headed{Document: doc}, r.id)
 		}
 	}
-	body := trimReply(a.body)
+	body := wire.Trim(a.body)
 	if !isNoID(id) {
 		search.id, search.hasID = id, id != ""
 	}
@@ -58,32 +59,32 @@ func (r *reply) objection(doc document, a answer, id string) (verdict, string) {
 	case len(body) == 0:
 		return noObjection, ""
 	case body[0] == '{' || body[0] == '[':
-		read, ok := doc.(*jsonDocument)
+		read, ok := doc.(*wire.JSONDocument)
 		if !ok {
-			if read = newJSONDocument(body); read == nil {
+			if read = wire.OpenJSON(body); read == nil {
 				return doubtful, ""
 			}
 		}
-		search.members = body[0] == '{' && len(read.top) > 0
-		for _, m := range read.top {
-			search.json(m.name, m.value, false, 1)
+		search.members = body[0] == '{' && len(read.Top) > 0
+		for _, m := range read.Top {
+			search.json(m.Name, m.Value, false, 1)
 		}
-		if body[0] == '[' && !search.members || r.kind == xmlReply { // a list without named values, or JSON instead of XML
+		if body[0] == '[' && !search.members || r.format == wire.XML { // a list without named values, or JSON instead of XML
 			search.doubt()
 		}
 	case body[0] == '<':
-		doc, ok := doc.(xmlDocument)
+		doc, ok := doc.(wire.XMLDocument)
 		if !ok {
 			return doubtful, ""
 		}
-		for n := doc.root.FirstChild; n != nil; n = n.NextSibling {
+		for n := doc.Root.FirstChild; n != nil; n = n.NextSibling {
 			if n.Type == xmlquery.ElementNode && htmlElement.MatchString(n.Data) {
 				return doubtful, ""
 			}
 			search.xml(n, false, 0)
 		}
 	default:
-		if pairs, ok := doc.(pairsDocument); ok {
+		if pairs, ok := doc.(wire.PairsDocument); ok {
 			for name, value := range pairs {
 				search.leaf(name, value, false)
 			}
@@ -92,11 +93,6 @@ func (r *reply) objection(doc document, a answer, id string) (verdict, string) {
 		return judgeText(body, search.hasID, a.text)
 	}
 	return search.verdict, search.words
-}
-
-// trimReply removes white space and a byte order mark around a body.
-func trimReply(body []byte) []byte {
-	return bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\uFEFF")))
 }
 
 // judgeText judges a reply that is a sentence. If the text of the message contains error words too,
@@ -144,12 +140,12 @@ func (s *search) json(name, value string, inError bool, depth int) {
 	}
 	switch value[0] {
 	case '[':
-		for _, item := range jsonMembers(value) {
+		for _, item := range wire.Members(value) {
 			s.json(name, item, inError, depth+1)
 		}
 	case '{':
 		inError = inError || memberOf(name)&errorMember != 0
-		for key, item := range jsonMembers(value) {
+		for key, item := range wire.Members(value) {
 			s.members = true
 			s.json(key, item, inError, depth+1)
 			if isName := len(key) >= 4 && strings.EqualFold(key[len(key)-4:], "name"); isName && memberOf(name)&stateMember != 0 {
@@ -157,7 +153,7 @@ func (s *search) json(name, value string, inError bool, depth int) {
 			}
 		}
 	default:
-		s.leaf(name, jsonText(value), inError)
+		s.leaf(name, wire.JSONText(value), inError)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -37,14 +38,14 @@ func (c *coverage) reply(v *sendBlock, a answer, got sms.Result) {
 		return
 	}
 	for _, p := range v.reply.paths() {
-		if values, present := doc.values(p); present && (len(values) == 0 || strings.Join(values, "") != "") {
-			c.paths[p.text] = true
+		if values, present := doc.Values(p); present && (len(values) == 0 || strings.Join(values, "") != "") {
+			c.paths[p.String()] = true
 		}
 	}
 	if got.Outcome == sms.Accepted {
 		return
 	}
-	found := sms.Result{Status: a.status, Code: firstOf(doc, v.reply.code), Detail: firstOf(doc, v.reply.message)}
+	found := sms.Result{Status: a.status, Code: wire.First(doc, v.reply.code), Detail: wire.First(doc, v.reply.message)}
 	for i, rule := range v.reply.causes {
 		for _, code := range rule.codes {
 			if code == found.Code && got.Cause() == rule.cause {
@@ -71,8 +72,8 @@ func (c *coverage) check(t *testing.T, d *Definition) {
 			t.Errorf("no exchange with a request reaches the send block in line %d", v.at.Line)
 		}
 		for _, p := range v.reply.paths() {
-			if !c.paths[p.text] {
-				t.Errorf("the path %s hits in no exchange", p.text)
+			if !c.paths[p.String()] {
+				t.Errorf("the path %s hits in no exchange", p.String())
 			}
 		}
 		for i, rule := range v.reply.causes {
@@ -89,15 +90,15 @@ func (c *coverage) check(t *testing.T, d *Definition) {
 }
 
 // paths are all paths of a reply, but those of predicates on the whole of a text.
-func (r *reply) paths() []path {
+func (r *reply) paths() []wire.Path {
 	all := slices.Concat(r.id, r.code, r.message)
 	for _, p := range r.accepted {
-		if p.path.text != "" {
+		if p.path.String() != "" {
 			all = append(all, p.path)
 		}
 	}
 	for _, rule := range r.causes {
-		if rule.when != nil && rule.when.path.text != "" {
+		if rule.when != nil && rule.when.path.String() != "" {
 			all = append(all, rule.when.path)
 		}
 	}

@@ -252,9 +252,7 @@ func CheckBaseURL(s string) error {
 func checkBaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
-	case u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
+	case err != nil, u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
 		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("base_url holds a scheme, a host and a path, nothing else")

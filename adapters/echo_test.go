@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -39,7 +40,7 @@ func TestEcho(t *testing.T) {
 				if bodies[0] != x.Reply.Body {
 					repeated++
 				}
-				if rest, ok := strings.CutPrefix(x.Reply.Body, "{"); ok && sent.request.reply.kind == jsonReply {
+				if rest, ok := strings.CutPrefix(x.Reply.Body, "{"); ok && sent.request.reply.format == wire.JSON {
 					for _, more := range []string{`"text":` + is, `"echo":{"body":` + is + `}`, `"errors":0,"error_count":0,"failed":[]`, `"warnings":[{"message":"ported"}]`} {
 						bodies = append(bodies, "{"+more+","+rest)
 					}

@@ -120,3 +120,16 @@ func FuzzEncode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzNoID compares isNoID with the pattern that says it.
+func FuzzNoID(f *testing.F) {
+	want := regexp.MustCompile(`(?i)^([0-]+|-\d+|null|nil|none|undefined|n/a)$`)
+	for _, seed := range []string{"", "0", "-", "0-0", "-12", "-1a", "-0a", "--1", "NULL", "Undefined", "n/A", "nul", "01", "00x", "none\n"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if isNoID(s) != want.MatchString(s) {
+			t.Errorf("%q: %v", s, isNoID(s))
+		}
+	})
+}

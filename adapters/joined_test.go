@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -95,7 +96,7 @@ func TestNestedJSON(t *testing.T) {
 	short := saying("Hi")
 	short.From = sms.Number{Value: "ACME", Kind: sms.Alphanumeric}
 	a := define(t, "POST /\nform {\nc json {\nn int {sms.from}\n}\nt {sms.body}\n}", "", nil)
-	if _, err := a.Prepare(t.Context(), short, noToken, now); err == nil || errors.Is(err, errNotWritable) {
+	if _, err := a.Prepare(t.Context(), short, noToken, now); err == nil || errors.Is(err, wire.ErrNotWritable) {
 		t.Errorf("got %v", err)
 	}
 	for send, want := range map[string]string{

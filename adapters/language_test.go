@@ -72,7 +72,8 @@ func TestBodies(t *testing.T) {
 			`<?xml version="1.0" encoding="UTF-8"?><msg id="` + messageID + `"><to>+15551231234</to><body>Hi</body><co>&amp; &lt;co&gt;</co><pic>https://f/1</pic><pic>https://f/2</pic></msg>`},
 		"xml text": {media, "xml {\nsms {\n@xmlns urn:x\nto {\n@number {sms.to}\n@none {sms.media.7}\n}\nbody {\n@lang en\n. {sms.body}\n}\nwhen media {\npic {sms.media.0}\n}\nlist[] {\nitem {sms.media.1}\n}\nvoid {\n@none {sms.media.7}\n}\n}\n}",
 			`<?xml version="1.0" encoding="UTF-8"?><sms xmlns="urn:x"><to number="+15551231234"></to><body lang="en">Hi</body><pic>https://f/1</pic><list><item>https://f/2</item></list></sms>`},
-		"form": {media, "form {\nt {sms.body}\na {sms.to}\na b\nm {sms.media}\nn {sms.media.5}\n\"x[]\" 1\n}", "t=Hi&a=%2B15551231234&a=b&m=https%3A%2F%2Ff%2F1&m=https%3A%2F%2Ff%2F2&x%5B%5D=1"},
+		"xml attribute after an element": {bare, "xml {\nm {\nb {sms.body}\n@id 7\n}\n}", `<?xml version="1.0" encoding="UTF-8"?><m id="7"><b>Hi</b></m>`},
+		"form":                           {media, "form {\nt {sms.body}\na {sms.to}\na b\nm {sms.media}\nn {sms.media.5}\n\"x[]\" 1\n}", "t=Hi&a=%2B15551231234&a=b&m=https%3A%2F%2Ff%2F1&m=https%3A%2F%2Ff%2F2&x%5B%5D=1"},
 	} {
 		_, body := request(t, define(t, "POST /\n"+c.send, "", nil), c.message)
 		if body != c.want {

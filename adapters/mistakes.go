@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -64,9 +63,6 @@ var foreignWords = map[string]string{
 // writtenAs returns the line that the author of a pair meant. It replaces an unknown name by NAME
 // and an unknown value by VALUE.
 func (p *parser) writtenAs(name, value string) string {
-	if name = p.known(name); name == "" {
-		name = "NAME"
-	}
 	value = strings.Trim(value, `"',;& `)
 	if end := strings.IndexByte(value, '}'); end > 0 {
 		value = value[:end+1]
@@ -74,28 +70,20 @@ func (p *parser) writtenAs(name, value string) string {
 	if !p.isKnownHole(value) {
 		value = "VALUE"
 	}
-	return name + " " + value
+	return p.named(name) + " " + value
 }
 
-// known returns name if an error may quote it, else "". An error may quote names similar to the
+// named returns name if an error may quote it, else NAME. An error may quote names similar to the
 // last part of a hole, such as the name of an option, or to a frequent name of a parameter.
-func (p *parser) known(name string) string {
+func (p *parser) named(name string) string {
 	list := []string{"text", "message", "number", "key", "token", "sender", "recipient", "phone", "type", "username", "password", "api_key", "id", "when"}
 	for _, h := range p.holes() {
 		list = append(list, h[strings.LastIndexByte(h, '.')+1:])
 	}
 	if len(name) > maxHole || suggest.Quote(name, list) == "" || strings.ContainsAny(name, "=:") {
-		return ""
+		return "NAME"
 	}
 	return name
-}
-
-// named returns name if an error may quote it, else NAME.
-func (p *parser) named(name string) string {
-	if known := p.known(name); known != "" {
-		return known
-	}
-	return "NAME"
 }
 
 // holes returns the names of all holes that the definition may use, without braces.
@@ -166,15 +154,4 @@ func failJSON(err *syntax.JSONError, before []*syntax.Statement) error {
 		}
 	}
 	return fmt.Errorf("%w, such as: %s", err, example)
-}
-
-// withoutInput returns err, the error of a library about text. If err quotes a word of text,
-// withoutInput returns a fixed error instead.
-func withoutInput(err error, text string) error {
-	for _, word := range regexp.MustCompile(`[\pL\pN]{3,}`).FindAllString(text, -1) {
-		if strings.Contains(err.Error(), word) {
-			return errors.New("it is not well-formed")
-		}
-	}
-	return err
 }

@@ -40,7 +40,13 @@ func (o Option) check(value string) error {
 	if len(o.Values) > 0 && !slices.Contains(o.Values, value) {
 		return fmt.Errorf("option %s is one of %s", o.Name, strings.Join(o.Values, ", "))
 	}
-	return checkOption(o.Name, value)
+	if value == "." || value == ".." {
+		return fmt.Errorf("option %s leads to another folder", o.Name)
+	}
+	if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+		return fmt.Errorf("option %s contains a control character", o.Name)
+	}
+	return nil
 }
 
 // Check returns an error if an option of the named adapter is unknown, missing or not in its list,
@@ -124,13 +130,22 @@ func (p *parser) parseOption(s *syntax.Statement) error {
 			return s.Fail("option %s: %s", o.Name, suggest.Unknown("word", w.Text, []string{"secret", "optional", "in"}))
 		}
 	}
-	switch {
-	case slices.Contains(blockWords, o.Name):
+	if slices.Contains(blockWords, o.Name) {
 		return s.Fail("%q is not a name for an option: it is a word of every adapter block, choose another", o.Name)
 	}
-	if slices.ContainsFunc(p.def.Options, func(other Option) bool { return other.Name == o.Name }) {
+	if p.option(o.Name) != nil {
 		return s.Fail("option %s appears twice", o.Name)
 	}
 	p.def.Options = append(p.def.Options, o)
+	return nil
+}
+
+// option finds an option that is declared so far, or returns nil.
+func (p *parser) option(name string) *Option {
+	for i := range p.def.Options {
+		if p.def.Options[i].Name == name {
+			return &p.def.Options[i]
+		}
+	}
 	return nil
 }

@@ -72,7 +72,7 @@ func (a *Adapter) choose(m *sms.Message, into *planned) *sms.Refusal {
 		fits, length := true, true // length: all conditions except those on the length are true
 		for i := range c.block.when {
 			if when := &c.block.when[i]; !when.holds(v) {
-				fits, length = false, length && when.isLength()
+				fits, length = false, length && when.isLength
 			}
 		}
 		switch refusal := c.block.limit.check(v.text); {

@@ -11,60 +11,39 @@ import (
 	"strings"
 	"time"
 
-	"github.com/antchfx/xpath"
-
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // reply describes how to read a provider's reply.
 type reply struct {
-	kind      replyKind
+	format    wire.Format
 	separator string // between the pairs
 	status    []statusRange
 	// statusText is the text after `accepted status`
 	statusText string
 	accepted   []predicate
-	id         []path
+	id         []wire.Path
 	generated  bool
 	shared     bool // several messages may get the same id
-	code       []path
-	message    []path
+	code       []wire.Path
+	message    []wire.Path
 	causes     []causeRule
 	// headers are the names of the headers that are read. idHeaders are the paths of `id` and
 	// `access` that lead to a header.
 	headers   []string
-	idHeaders []path
+	idHeaders []wire.Path
 	// asksForWords is set if an `accepted` line tests `code` or `message`
 	asksForWords bool
 }
 
-type replyKind uint8
-
-const (
-	noReply replyKind = iota
-	jsonReply
-	xmlReply
-	textReply
-	pairsReply
-)
-
 type statusRange struct{ from, to int }
-
-// path leads to values in a reply. The kind of the reply decides whether it is a gjson path, an
-// XPath, a regular expression or a key.
-type path struct {
-	text   string
-	xpath  *xpath.Expr
-	isName bool // the plain name of a member of a JSON object, read without gjson
-	regex  func() *regexp.Regexp
-	header string // canonical name of a header; regex, if set, selects a part of its value
-}
 
 // predicate is a condition on a reply.
 type predicate struct {
 	text   string // the line as it was written
-	path   path
+	path   wire.Path
 	of     string // `id`, `code`, `message`, `status` or the whole body, instead of a path
 	every  bool
 	op     string
@@ -110,7 +89,7 @@ func (r *reply) read(a answer, own string) reading {
 	}
 	shape, fits, said := false, true, false
 	if doc != nil {
-		out.ID = firstOf(doc, r.id)
+		out.ID = wire.First(doc, r.id)
 		if !statusFits || r.asksForWords {
 			shape = r.findWords(doc, a, &out.Result)
 		}
@@ -118,7 +97,7 @@ func (r *reply) read(a answer, own string) reading {
 	}
 	contradiction, words := noObjection, ""
 	if statusFits && !r.namesSuccess() {
-		if contradiction, words = r.objection(doc, a, out.ID); contradiction == noObjection && doc != nil && r.hasCause(firstOf(doc, r.code)) {
+		if contradiction, words = r.objection(doc, a, out.ID); contradiction == noObjection && doc != nil && r.hasCause(wire.First(doc, r.code)) {
 			contradiction = saysError
 		}
 	}
@@ -150,8 +129,28 @@ func (r *reply) read(a answer, own string) reading {
 	// A 2xx reply is a refusal only if it clearly says no. A missing value is no evidence.
 	success := a.status >= 200 && a.status < 300
 	saysNo := statusFits && contradiction != doubtful && (shape || said || contradiction == saysError)
-	out.Result = failed(out.Result, statusCause(a.status, success && !saysNo), a)
+	cause := sms.CauseOfStatus(a.status)
+	if success && !saysNo {
+		cause = sms.Unconfirmed
+	}
+	out.Result = failed(out.Result, cause, a)
 	return out
+}
+
+// open parses an answer, or returns nil. An answer with an empty body is accepted only if a header
+// contains an id.
+func (r *reply) open(a answer) (doc wire.Document) {
+	if a.whole {
+		doc = wire.Open(r.format, r.separator, a.body)
+	}
+	if len(r.headers) == 0 {
+		return doc
+	}
+	d := wire.Headed{Document: doc, Header: a.header}
+	if doc == nil && (!a.whole || len(bytes.TrimSpace(a.body)) > 0 || wire.First(d, r.idHeaders) == "") {
+		return nil
+	}
+	return d
 }
 
 // hasCause reports whether a cause line names the code.
@@ -161,7 +160,7 @@ func (r *reply) hasCause(code string) bool {
 
 // cause returns the first cause line that fits, or nil. If the reply is of another kind, doc is
 // nil, and only lines about the whole body or the status can fit.
-func (r *reply) cause(doc document, a answer, found *sms.Result) *causeRule {
+func (r *reply) cause(doc wire.Document, a answer, found *sms.Result) *causeRule {
 	for i := range r.causes {
 		rule := &r.causes[i]
 		if rule.when == nil {
@@ -210,7 +209,7 @@ func (r *reply) readOther(a answer, out reading) reading {
 }
 
 // unmet says why an answer was not accepted. It quotes the definition, never the answer.
-func (r *reply) unmet(doc document, a answer, found *sms.Result, contradiction verdict) string {
+func (r *reply) unmet(doc wire.Document, a answer, found *sms.Result, contradiction verdict) string {
 	var lines []string
 	if !inRanges(r.status, a.status) {
 		lines = append(lines, "accepted status "+r.statusText)
@@ -229,7 +228,7 @@ func (r *reply) unmet(doc document, a answer, found *sms.Result, contradiction v
 	case len(bytes.TrimSpace(a.body)) == 0:
 		notes = append(notes, "the reply is empty")
 	case doc == nil:
-		notes = append(notes, "the reply is not "+r.kind.String())
+		notes = append(notes, "the reply is not "+r.format.String())
 	case contradiction == doubtful:
 		notes = append(notes, "the reply is a web page, an empty list or a long text, which `accepted status` alone does not accept")
 	case contradiction == saysError:
@@ -243,7 +242,7 @@ func (r *reply) unmet(doc document, a answer, found *sms.Result, contradiction v
 
 // accepts reports whether all `accepted` predicates are true. If one is false, said reports whether
 // the reply contains a value that makes it false. A missing value does not set said.
-func (r *reply) accepts(doc document, a answer, found *sms.Result) (fits, said bool) {
+func (r *reply) accepts(doc wire.Document, a answer, found *sms.Result) (fits, said bool) {
 	fits = true
 	for i := range r.accepted {
 		holds, present := r.accepted[i].holds(doc, a, found)
@@ -255,31 +254,18 @@ func (r *reply) accepts(doc document, a answer, found *sms.Result) (fits, said b
 
 // findWords looks for a code and a message and reports whether a path leads to one. An accepted
 // reply needs neither.
-func (r *reply) findWords(doc document, a answer, out *sms.Result) bool {
-	out.Code = firstOf(doc, r.code)
-	out.Detail = firstOf(doc, r.message)
+func (r *reply) findWords(doc wire.Document, a answer, out *sms.Result) bool {
+	out.Code = wire.First(doc, r.code)
+	out.Detail = wire.First(doc, r.message)
 	shape := out.Code != "" || out.Detail != ""
-	if out.Detail == "" && r.kind == textReply {
+	if out.Detail == "" && r.format == wire.Text {
 		out.Detail = strings.TrimSpace(string(a.body))
 	}
 	return shape
 }
 
-// statusCause returns the cause that the status implies, or Unconfirmed if the reply is unclear.
-func statusCause(status int, unclear bool) sms.Cause {
-	if unclear {
-		return sms.Unconfirmed
-	}
-	return sms.CauseOfStatus(status)
-}
-
 func inRanges(ranges []statusRange, status int) bool {
-	for _, r := range ranges {
-		if status >= r.from && status <= r.to {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ranges, func(r statusRange) bool { return status >= r.from && status <= r.to })
 }
 
 // A Retry-After above longestBusy is treated as a quota, because the app's user does not wait that
@@ -310,7 +296,7 @@ func retryAfter(h http.Header) time.Duration {
 
 // holds evaluates a predicate. If the predicate is false, present reports whether the reply
 // contains a value that makes it false, as opposed to lacking a value.
-func (p *predicate) holds(doc document, a answer, found *sms.Result) (holds, present bool) {
+func (p *predicate) holds(doc wire.Document, a answer, found *sms.Result) (holds, present bool) {
 	if p.of == "status" {
 		return inRanges(p.status, a.status), true
 	}
@@ -325,7 +311,7 @@ func (p *predicate) holds(doc document, a answer, found *sms.Result) (holds, pre
 	case "message":
 		values = oneOrNone(found.Detail)
 	default:
-		values, _ = doc.values(p.path)
+		values, _ = doc.Values(p.path)
 	}
 	if p.op == "empty" {
 		return !slices.ContainsFunc(values, func(v string) bool { return v != "" }), true

@@ -1,25 +1,17 @@
 package adapters
 
 import (
-	"errors"
-	"fmt"
-	"net/textproto"
-	"regexp"
-	re "regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-
-	"github.com/antchfx/xmlquery"
-	"github.com/antchfx/xpath"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-var replyKinds = map[string]replyKind{"json": jsonReply, "xml": xmlReply, "text": textReply, "pairs": pairsReply}
+var replyFormats = wire.ByName(wire.JSON, wire.XML, wire.Text, wire.Pairs)
 
 var operators = []string{"==", "!=", "in", "exists", "empty", "matches", "every"}
 
@@ -55,7 +47,7 @@ func (p *parser) parseReply(statements []*syntax.Statement, above reply) (reply,
 		if s.Opens {
 			return r, s.Fail("%s takes no block", word)
 		}
-		if r.kind == noReply {
+		if r.format == wire.None {
 			return r, s.Fail("say how to read the reply before %s: reply json, xml, text or pairs", word)
 		}
 		first := !seen[word]
@@ -100,22 +92,22 @@ func (p *parser) parseReply(statements []*syntax.Statement, above reply) (reply,
 }
 
 func (r *reply) parseKind(s *syntax.Statement) error {
-	kind, ok := replyKinds[s.Words[min(1, len(s.Words)-1)].Text]
-	if !ok || len(s.Words) > 3 || len(s.Words) == 3 && kind != pairsReply {
+	format, ok := replyFormats[s.Words[min(1, len(s.Words)-1)].Text]
+	if !ok || len(s.Words) > 3 || len(s.Words) == 3 && format != wire.Pairs {
 		return s.Fail("write: reply json, xml, text or pairs")
 	}
-	r.kind, r.separator = kind, "&"
+	r.format, r.separator = format, "&"
 	if len(s.Words) == 3 {
 		r.separator = s.Words[2].Text
 	}
 	return nil
 }
 
-func (r *reply) parsePaths(s *syntax.Statement) ([]path, error) {
+func (r *reply) parsePaths(s *syntax.Statement) ([]wire.Path, error) {
 	if len(s.Args()) == 0 {
 		return nil, s.Fail("%s takes at least one path%s", s.First(), s.HashHint())
 	}
-	var paths []path
+	var paths []wire.Path
 	for i, w := range s.Args() {
 		if w.Is(headerWord) {
 			p, err := r.parseHeaderPath(s, s.Args()[i+1:])
@@ -124,7 +116,7 @@ func (r *reply) parsePaths(s *syntax.Statement) ([]path, error) {
 			}
 			return append(paths, p), err
 		}
-		p, err := r.parsePath(s, w.Text, w.Quoted)
+		p, err := r.parsePath(s, w)
 		if err != nil {
 			return nil, err
 		}
@@ -137,42 +129,30 @@ func (r *reply) parsePaths(s *syntax.Statement) ([]path, error) {
 const headerWord = "header"
 
 // parseHeaderPath reads the words after `header`, up to the end of the line: NAME [PATTERN].
-func (r *reply) parseHeaderPath(s *syntax.Statement, w []syntax.Word) (p path, err error) {
+func (r *reply) parseHeaderPath(s *syntax.Statement, w []syntax.Word) (p wire.Path, err error) {
 	if len(w) == 0 || len(w) > 2 || !headerName.MatchString(w[0].Text) || len(w) == 2 && !w[1].Quoted {
 		return p, s.Fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; a path that is called header stands in quotes", s.First())
 	}
-	p.header = textproto.CanonicalMIMEHeaderKey(w[0].Text)
-	p.text = headerWord + " " + p.header
+	pattern := ""
 	if len(w) == 2 {
-		if p.regex, err = pattern(w[1].Text); err != nil {
-			return p, failPattern(s, err)
-		}
+		pattern = w[1].Text
 	}
-	r.headers = append(slices.Clip(r.headers), p.header)
+	if p, err = wire.ParseHeader(w[0].Text, pattern); err != nil {
+		return p, s.Fail("%w", err)
+	}
+	r.headers = append(slices.Clip(r.headers), p.Header)
 	return p, nil
 }
 
-// nameOfMember matches names that contain no special character of gjson.
-const nameOfMember = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-
-func (r *reply) parsePath(s *syntax.Statement, w string, quoted bool) (p path, err error) {
-	p.text = w
-	switch r.kind {
-	case jsonReply:
-		p.isName = strings.Trim(w, nameOfMember) == ""
-	case xmlReply:
-		if p.xpath, err = compileXPath(w); err != nil {
-			return p, s.Fail("this is not an XPath to an element or attribute: %w", withoutInput(err, w))
-		}
-	case textReply:
-		if !quoted {
-			return p, s.Fail("a pattern stands in backticks: %s `PATTERN`", s.First())
-		}
-		if p.regex, err = pattern(w); err != nil {
-			return p, failPattern(s, err)
-		}
+func (r *reply) parsePath(s *syntax.Statement, w syntax.Word) (wire.Path, error) {
+	if r.format == wire.Text && !w.Quoted {
+		return wire.Path{}, s.Fail("a pattern stands in backticks: %s `PATTERN`", s.First())
 	}
-	return p, nil
+	p, err := wire.ParsePath(r.format, w.Text)
+	if err != nil {
+		err = s.Fail("%w", err)
+	}
+	return p, err
 }
 
 // unknownOperator returns the error about an unknown operator. It suggests our operator for the
@@ -185,44 +165,6 @@ func unknownOperator(typed string) string {
 		return "unknown operator, did you mean " + as + "? known operators: " + strings.Join(known, ", ")
 	}
 	return suggest.Unknown("operator", typed, known)
-}
-
-// failPattern returns the error about a regular expression and leaves out the expression.
-func failPattern(s *syntax.Statement, err error) error {
-	if e := (*re.Error)(nil); errors.As(err, &e) {
-		err = errors.New(string(e.Code))
-	}
-	return s.Fail("this is not a pattern: %w", err)
-}
-
-// pattern checks a regular expression and compiles it on first use, because most cause lines are
-// never used.
-func pattern(s string) (func() *regexp.Regexp, error) {
-	_, err := re.Parse(s, re.Perl)
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) }), err
-}
-
-// compileXPath compiles a path that leads to nodes. The library panics if the types in an
-// expression do not match.
-func compileXPath(w string) (expr *xpath.Expr, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	if expr, err = xpath.Compile(w); err != nil {
-		return nil, err
-	}
-	root, err := xmlquery.Parse(strings.NewReader("<x/>"))
-	if err != nil {
-		return nil, err
-	}
-	nodes, ok := expr.Evaluate(xmlquery.CreateXPathNavigator(root)).(*xpath.NodeIterator)
-	if !ok {
-		return nil, errors.New("it leads to a value")
-	}
-	nodes.MoveNext()
-	return expr, nil
 }
 
 func (r *reply) parseAccepted(s *syntax.Statement) error {
@@ -292,7 +234,7 @@ func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate
 			p.of = first.Text
 		} else {
 			var err error
-			if p.path, err = r.parsePath(s, first.Text, first.Quoted); err != nil {
+			if p.path, err = r.parsePath(s, first); err != nil {
 				return nil, err
 			}
 		}
@@ -323,8 +265,8 @@ func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate
 	}
 	if p.op == "matches" {
 		var err error
-		if p.regex, err = pattern(p.values[0]); err != nil {
-			return nil, failPattern(s, err)
+		if p.regex, err = wire.Pattern(p.values[0]); err != nil {
+			return nil, s.Fail("%w", err)
 		}
 	}
 	return &p, nil
@@ -405,14 +347,4 @@ func splitScope(s *syntax.Statement) (args []syntax.Word, scope sms.Scope, err e
 		return nil, scope, s.Fail("only a line cause quota ends in for account, for sender or for recipient")
 	}
 	return args[:at], scope, nil
-}
-
-// String returns the kind as it is written in definitions.
-func (k replyKind) String() string {
-	for name, kind := range replyKinds {
-		if kind == k {
-			return name
-		}
-	}
-	return "reply"
 }

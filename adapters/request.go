@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // requestTemplate is a request whose values contain holes.
@@ -18,11 +19,10 @@ type requestTemplate struct {
 	path      template
 	header    []header
 	query     []*field
-	body      bodyKind
+	body      wire.Format
 	mediaType string
 	bodyAt    syntax.Place
-	fields    []*field
-	root      fieldKind // of a `json` body: an object, or a list with an object
+	fields    []*field // in a `json` body one, without a name
 	sign      *signature
 }
 
@@ -37,6 +37,8 @@ type header struct {
 // requestWords are the statements of a request besides its method.
 var requestWords = []string{"basic", "bearer", "header", "query", "form", "multipart", "json", "xml", "sign"}
 
+var bodyFormats = wire.ByName(wire.Form, wire.Multipart, wire.JSON, wire.XML)
+
 var methods = []string{"GET", "POST", "PUT", "PATCH"}
 
 // usages maps statements with arguments to their syntax.
@@ -47,7 +49,7 @@ func (o *requestTemplate) check(s *syntax.Statement) error {
 	if o.method == "" {
 		return s.Fail("say what to call: POST /path")
 	}
-	if o.method == "GET" && o.body != noBody {
+	if o.method == "GET" && o.body != wire.None {
 		return o.bodyAt.Fail("GET has no body, write query { … }")
 	}
 	return nil
@@ -72,9 +74,9 @@ func (p *parser) parseRequestWord(s *syntax.Statement, o *requestTemplate, insid
 		if len(s.Words) > 1 || !s.Opens {
 			return s.Fail("write: query { name value … }, line by line")
 		}
-		o.query, err = p.parseFields(s.Block, formBody)
+		o.query, err = p.parseFields(s.Block, wire.Form)
 		return err
-	case bodyKinds[word] != noBody || word == "json[]":
+	case bodyFormats[word] != wire.None || word == "json[]":
 		return p.parseBody(s, o)
 	case word == "sign":
 		if o.sign != nil {
@@ -196,17 +198,17 @@ func (p *parser) parseBasic(s *syntax.Statement, o *requestTemplate) error {
 }
 
 func (p *parser) parseBody(s *syntax.Statement, o *requestTemplate) (err error) {
-	if o.body != noBody {
+	if o.body != wire.None {
 		return s.Fail("a second body")
 	}
 	if len(s.Words) > 2 || !s.Opens {
 		return s.Fail("write: %s [MEDIA/TYPE] { … }", s.First())
 	}
-	o.body, o.root = bodyKinds[strings.TrimSuffix(s.First(), "[]")], rootKind(s.First())
-	o.mediaType, o.bodyAt = mediaTypes[o.body], s.Place
+	o.body, o.bodyAt = bodyFormats[strings.TrimSuffix(s.First(), "[]")], s.Place
+	o.mediaType = o.body.MediaType()
 	if len(s.Words) == 2 {
 		o.mediaType = s.Words[1].Text
-		if _, _, err := mime.ParseMediaType(o.mediaType); err != nil || !strings.Contains(o.mediaType, "/") || o.body == multipartBody {
+		if _, _, err := mime.ParseMediaType(o.mediaType); err != nil || !strings.Contains(o.mediaType, "/") || o.body == wire.Multipart {
 			return s.Fail("this cannot be the media type of a %s body", s.First())
 		}
 	}
@@ -216,8 +218,45 @@ func (p *parser) parseBody(s *syntax.Statement, o *requestTemplate) (err error) 
 	if len(o.fields) == 0 {
 		return s.Fail("the body is empty")
 	}
-	if o.body == xmlBody && (len(o.fields) != 1 || o.fields[0].kind != object) {
+	if o.body == wire.XML && (len(o.fields) != 1 || o.fields[0].kind != object) {
 		return s.Fail("an xml body has exactly one root element with a block")
 	}
+	if o.body == wire.JSON {
+		o.fields = []*field{{kind: rootKind(s.First()), children: o.fields}}
+	}
 	return nil
+}
+
+// templates yields the templates of the request with the names of their headers and members.
+func (o *requestTemplate) templates(yield func(name string, t template) bool) {
+	more := yield("", o.path)
+	for _, h := range o.header {
+		more = more && yield(h.name, h.value)
+	}
+	if o.sign != nil {
+		for _, arg := range o.sign.args {
+			more = more && yield("", arg)
+		}
+	}
+	var walk func([]*field)
+	walk = func(fields []*field) {
+		for _, f := range fields {
+			for _, v := range f.values {
+				more = more && yield(f.name, v.template)
+			}
+			walk(f.children)
+		}
+	}
+	walk(o.query)
+	walk(o.fields)
+}
+
+// holds returns the first hole of the request that has one of the names.
+func (o *requestTemplate) holds(names ...string) (string, bool) {
+	for _, t := range o.templates {
+		if hole, found := t.holds(names...); found {
+			return hole, true
+		}
+	}
+	return "", false
 }

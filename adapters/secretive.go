@@ -18,27 +18,12 @@ var (
 // Literals returns the names of headers and parameters that usually contain a secret and have a
 // fixed value in the definition. Everybody who can read the configuration can read such a secret.
 func (d *Definition) Literals() (names []string) {
-	add := func(name string, t template) {
-		if text, fixed := t.fixed(); fixed && text != "" && Secretive(name) && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	var walk func([]*field)
-	walk = func(fields []*field) {
-		for _, f := range fields {
-			for _, v := range f.values {
-				add(f.name, v.template)
-			}
-			walk(f.children)
-		}
-	}
 	for _, operation := range d.operations() {
-		o := &operation.request
-		for _, h := range o.header {
-			add(h.name, h.value)
+		for name, t := range operation.request.templates {
+			if text, fixed := t.fixed(); fixed && text != "" && Secretive(name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
-		walk(o.query)
-		walk(o.fields)
 	}
 	return names
 }

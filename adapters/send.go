@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // sendBlock is the operation that sends a message. The first send block whose conditions are true
@@ -90,7 +91,7 @@ func (v *sendBlock) makesSense() error {
 	}{
 		{"id", "this line asks for an id, but id generated says that there is none", r.generated},
 		{"code", "this line asks for a code: say where it is, code PATH", len(r.code) == 0},
-		{"message", "this line asks for a message: say where it is, message PATH", len(r.message) == 0 && r.kind != textReply},
+		{"message", "this line asks for a message: say where it is, message PATH", len(r.message) == 0 && r.format != wire.Text},
 	} {
 		if at, asks := r.asks(lacks.of); asks && lacks.is {
 			return at.Fail("%s", lacks.advice)

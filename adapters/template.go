@@ -3,7 +3,6 @@ package adapters
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -171,22 +170,16 @@ func isHole(inner string) bool {
 
 // isOurs reports whether a text begins like one of our holes.
 func isOurs(s string) bool {
-	for _, family := range []string{"{" + optionHole, "{sms.", "{message.", "{attempt."} {
-		if strings.HasPrefix(s, family) {
-			return true
-		}
-	}
-	return false
+	families := []string{"{" + optionHole, "{sms.", "{message.", "{attempt."}
+	return slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(s, family) })
 }
 
 // parseHole reads the name of a hole and adds the hole's content to that of the current send block.
 func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 	if option, ok := strings.CutPrefix(name, optionHole); ok {
-		for i := range p.def.Options {
-			if p.def.Options[i].Name == option {
-				p.use(s, name)
-				return part{hole: name}, nil
-			}
+		if p.option(option) != nil {
+			p.use(s, name)
+			return part{hole: name}, nil
 		}
 		return part{}, s.Fail("%s; an option is declared first: option NAME", suggest.Unknown("hole", name, p.holes()))
 	}
@@ -371,17 +364,4 @@ func (t template) holds(names ...string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// checkOption refuses option values that could break out of a header or a URL.
-func checkOption(name, value string) error {
-	if value == "." || value == ".." {
-		return fmt.Errorf("option %s leads to another folder", name)
-	}
-	for _, c := range value {
-		if c < ' ' || c == 0x7f {
-			return fmt.Errorf("option %s contains a control character", name)
-		}
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/redact"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -19,14 +20,14 @@ import (
 type tokenBlock struct {
 	operation
 	baseURL template // of the token endpoint, if it differs from the adapter's
-	access  []path
-	expires []path
+	access  []wire.Path
+	expires []wire.Path
 }
 
 // boundToken is a token request in which the holes of options are replaced by their values.
 type boundToken struct {
 	*boundRequest
-	access, expires []path
+	access, expires []wire.Path
 }
 
 // defaultLifetime applies if the reply has no valid lifetime. Longer lifetimes than longestLifetime
@@ -54,7 +55,7 @@ func (p *parser) parseToken(block *syntax.Statement) (*tokenBlock, error) {
 	t := &tokenBlock{operation: operation{at: block.Place}}
 	// `access` and `expires` are read below; parseReply reads the other reply lines, as in a send
 	// block.
-	t.reply = reply{kind: jsonReply, status: []statusRange{{200, 299}}, generated: true}
+	t.reply = reply{format: wire.JSON, status: []statusRange{{200, 299}}, generated: true}
 	var shared []*syntax.Statement
 	for _, s := range block.Block {
 		if slices.Contains([]string{"reply", "accepted", "code", "message"}, s.First()) {
@@ -101,34 +102,6 @@ func (p *parser) parseToken(block *syntax.Statement) (*tokenBlock, error) {
 	return t, t.request.check(block)
 }
 
-// holds returns the first hole of the request that has one of the names.
-func (o *requestTemplate) holds(names ...string) (string, bool) {
-	templates := []template{o.path}
-	for _, h := range o.header {
-		templates = append(templates, h.value)
-	}
-	if o.sign != nil {
-		templates = append(templates, o.sign.args...)
-	}
-	var walk func([]*field)
-	walk = func(fields []*field) {
-		for _, f := range fields {
-			for _, v := range f.values {
-				templates = append(templates, v.template)
-			}
-			walk(f.children)
-		}
-	}
-	walk(o.query)
-	walk(o.fields)
-	for _, t := range templates {
-		if hole, found := t.holds(names...); found {
-			return hole, true
-		}
-	}
-	return "", false
-}
-
 // bind replaces the holes of options by their values. base is the adapter's base URL. own is the
 // operator's base URL, which overrides that of the token block too.
 func (t *tokenBlock) bind(base *url.URL, own string, options map[string]string) (_ *boundToken, err error) {
@@ -163,9 +136,9 @@ func (a *Adapter) ReadToken(status int, header http.Header, body []byte, whole b
 	filter := redact.Filter{Account: a.redacted}
 	if doc != nil && inRanges(c.reply.status, status) {
 		fits, _ := c.reply.accepts(doc, answer, &out)
-		access := firstOf(doc, c.access)
+		access := wire.First(doc, c.access)
 		if fits && access != "" && !strings.ContainsFunc(access, unicode.IsControl) { // a header cannot contain control characters
-			return Token{sms.Hide(access), lifetime(firstOf(doc, c.expires), now)}, out
+			return Token{sms.Hide(access), lifetime(wire.First(doc, c.expires), now)}, out
 		}
 		filter.Token = sms.Hide(access)
 	}

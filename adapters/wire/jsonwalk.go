@@ -1,4 +1,4 @@
-package adapters
+package wire
 
 import (
 	"iter"
@@ -7,12 +7,10 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// This file walks JSON without parsing the values that it skips. The caller must have checked the
-// JSON with gjson.Valid.
-
-// jsonMembers yields the names and values of an object or a list. Names are unescaped, values are
-// raw JSON. The items of a list have empty names.
-func jsonMembers(s string) iter.Seq2[string, string] {
+// Members yields the names and values of an object or a list. Names are unescaped, values are
+// raw JSON. The items of a list have empty names. It does not parse the values that it skips, so s
+// must be valid JSON.
+func Members(s string) iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		isObject := s[0] == '{'
 		for i := jsonNext(s, 1); s[i] != '}' && s[i] != ']'; {
@@ -33,8 +31,8 @@ func jsonMembers(s string) iter.Seq2[string, string] {
 	}
 }
 
-// jsonMember is a member of an object, or an item of a list with an empty name.
-type jsonMember struct{ name, value string }
+// Member is a member of an object, or an item of a list with an empty name.
+type Member struct{ Name, Value string }
 
 // jsonNext returns the index of the first byte from i on that is not white space.
 func jsonNext(s string, i int) int {
@@ -91,9 +89,9 @@ func jsonString(s string) string {
 	return s[1 : len(s)-1]
 }
 
-// jsonText converts a value to text. null, {} and [] become "". Other objects and lists become
-// composite. Numbers keep all their digits.
-func jsonText(s string) string {
+// JSONText converts a value to text. null, {} and [] become "". Other objects and lists become
+// Composite. Numbers keep all their digits.
+func JSONText(s string) string {
 	if s == "" {
 		return ""
 	}
@@ -106,7 +104,7 @@ func jsonText(s string) string {
 		if strings.TrimSpace(s[1:len(s)-1]) == "" {
 			return ""
 		}
-		return composite
+		return Composite
 	}
 	return s
 }

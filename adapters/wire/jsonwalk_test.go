@@ -1,7 +1,6 @@
-package adapters
+package wire
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func FuzzJSONMembers(f *testing.F) {
 
 func compareWithGJSON(t *testing.T, s string, want gjson.Result) {
 	if !want.IsObject() && !want.IsArray() {
-		if text := jsonText(s); text != want.String() && want.Type != gjson.Number || want.Type == gjson.Number && text != want.Raw {
+		if text := JSONText(s); text != want.String() && want.Type != gjson.Number || want.Type == gjson.Number && text != want.Raw {
 			t.Fatalf("%s is %q, want %q", s, text, want)
 		}
 		return
@@ -38,13 +37,13 @@ func compareWithGJSON(t *testing.T, s string, want gjson.Result) {
 		return true
 	})
 	n := 0
-	for name, value := range jsonMembers(s) {
+	for name, value := range Members(s) {
 		if n == len(names) || name != names[n] || value != strings.TrimSpace(values[n].Raw) {
 			t.Fatalf("%s: member %d is %q %s, want %q %v", s, n, name, value, names, values)
 		}
 		if want.IsObject() && strings.Trim(name, nameOfMember) == "" && name != "" {
-			found, is := newJSONDocument([]byte(s)).values(path{text: name, isName: true})
-			want, wanted := newJSONDocument([]byte(s)).values(path{text: name})
+			found, is := OpenJSON([]byte(s)).Values(Path{text: name, isName: true})
+			want, wanted := OpenJSON([]byte(s)).Values(Path{text: name})
 			if !slices.Equal(found, want) || is != wanted {
 				t.Fatalf("%s: %s is %q, want %q", s, name, found, want)
 			}
@@ -55,17 +54,4 @@ func compareWithGJSON(t *testing.T, s string, want gjson.Result) {
 	if n != len(names) {
 		t.Fatalf("%s has %d members, want %d", s, n, len(names))
 	}
-}
-
-// FuzzNoID compares isNoID with the pattern that says it.
-func FuzzNoID(f *testing.F) {
-	want := regexp.MustCompile(`(?i)^([0-]+|-\d+|null|nil|none|undefined|n/a)$`)
-	for _, seed := range []string{"", "0", "-", "0-0", "-12", "-1a", "-0a", "--1", "NULL", "Undefined", "n/A", "nul", "01", "00x", "none\n"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if isNoID(s) != want.MatchString(s) {
-			t.Errorf("%q: %v", s, isNoID(s))
-		}
-	})
 }
