@@ -48,7 +48,7 @@ func (p *parser) parseFields(block []*syntax.Statement, kind wire.Format) ([]*fi
 				return nil, s.Fail("write: when CONDITION { … }")
 			}
 			if kind == wire.XML && slices.ContainsFunc(f.children, func(f *field) bool { return wire.IsAttribute(f.name) }) {
-				return nil, s.Fail("an attribute has no place in a when block")
+				return nil, s.Fail("an attribute is not allowed in a when block")
 			}
 		} else if kind == wire.JSON {
 			if seen[f.name] {
@@ -106,7 +106,7 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 		return s.Fail("the name of a member is fixed text, without braces")
 	}
 	if kind == wire.XML && f.name != wire.OwnText && !xmlName.MatchString(strings.TrimPrefix(f.name, "@")) {
-		return s.Fail("an element has a name of letters, digits and _ . : -")
+		return s.Fail("the name of an element may contain letters, digits and _ . : -")
 	}
 	if kind == wire.XML && (wire.IsAttribute(f.name) || f.name == wire.OwnText) && (s.Opens || isList) {
 		return s.Fail("an attribute, and the text of an element, has one value")
@@ -117,9 +117,9 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 		f.kind, f.children = nested, []*field{{kind: rootKind(args[0].Text)}}
 		return nil
 	case s.Opens && !tree:
-		return s.Fail("%s has no tree: a form knows only names and values; a value that is JSON is written %s json { … }%s", shown(), shown(), p.braceHint(f.name))
+		return s.Fail("%s is a block, but a form contains only names and values; a value that is JSON is written %s json { … }%s", shown(), shown(), p.braceHint(f.name))
 	case s.Opens && len(args) > 0:
-		return s.Fail("%s has a value and a block, it takes one of them%s", shown(), p.braceHint(f.name))
+		return s.Fail("%s has both a value and a block; write one of them%s", shown(), p.braceHint(f.name))
 	case s.Opens && isList:
 		f.kind = objectInList
 		return nil
@@ -134,11 +134,11 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 		typed, args = integerValue, args[1:]
 	}
 	if len(args) == 0 || len(args) > 1 && f.kind != list {
-		return s.Fail("%s takes one value; quote it if it has spaces%s%s", shown(), s.HashHint(), p.braceHint(f.name))
+		return s.Fail("%s needs exactly one value; quote it if it has spaces%s%s", shown(), s.HashHint(), p.braceHint(f.name))
 	}
 	for _, w := range args {
 		if kind == wire.JSON && looksLikeJSON.MatchString(w.Text) {
-			return s.Fail("%s is given JSON text; write the tree: %s { member value }, or %s[] value", shown(), shown(), shown())
+			return s.Fail("%s contains JSON as text; write its members: %s { member value }, or %s[] value", shown(), shown(), shown())
 		}
 		t, err := p.parseTemplate(s, w.Text)
 		if err != nil {
@@ -148,13 +148,13 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 			return err
 		}
 		if t.isList() && len(args) > 1 {
-			return s.Fail("{%s} stands alone in its list, or the values after it would move", mediaHole)
+			return s.Fail("{%s} must be the only value of its list, or the values after it would move", mediaHole)
 		}
 		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == wire.JSON && f.kind != list) {
 			return s.Fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
 		}
 		if _, fixed := t.fixed(); fixed && typed == integerValue {
-			return s.Fail("int stands before a hole; a number is written as it is: %s 5", shown())
+			return s.Fail("int is only for a hole; write a fixed number without it: %s 5", shown())
 		}
 		if typed == integerValue {
 			p.markNumbers(t)

@@ -93,7 +93,7 @@ func (p *parser) parseCondition(s *syntax.Statement, words []syntax.Word) (condi
 			return c, nil
 		}
 	}
-	return c, s.Fail("when takes media, unicode, alphanumeric (the sender) or one {sms.…} hole, each with no in front to turn it round, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
+	return c, s.Fail("write after when: media, unicode, alphanumeric (the sender) or one {sms.…} hole, each may have no before it, to negate it, or a length such as: septets <= 160, or an option such as: {option.NAME} == VALUE")
 }
 
 func (c *condition) holds(v *vars) bool {

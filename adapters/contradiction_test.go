@@ -269,7 +269,7 @@ func TestReplyThatFitsNothing(t *testing.T) {
 	const text, secret = "Meet me at the old bridge", "s3cret-token-of-johndow"
 	rules := "option key secret\nreply json\naccepted status 200\naccepted state in sent queued\naccepted id exists\nid id\ncode code\nmessage message\ncause busy 7"
 	a := define(t, "POST /\nbearer {option.key}\nform {\nt {sms.body}\n}", rules, map[string]string{"key": secret})
-	const stateAndID, id = "does not hold: accepted state in sent queued; accepted id exists; it begins: ", "does not hold: accepted id exists; it begins: "
+	const stateAndID, id = "not met: accepted state in sent queued; accepted id exists; it begins: ", "not met: accepted id exists; it begins: "
 	for _, c := range []struct {
 		status int
 		body   string
@@ -279,10 +279,10 @@ func TestReplyThatFitsNothing(t *testing.T) {
 		{200, `{"result":"fine"}`, true, stateAndID + `{"result":"fine"}`},
 		{200, `{"state":"sent"}`, true, id + `{"state":"sent"}`},
 		{200, " {\n\"state\":\"sent\"}\n", true, id + `{ "state":"sent"}`},
-		{201, `{"state":"sent","id":"7"}`, true, `does not hold: accepted status 200; it begins: {"state":"sent","id":"7"}`},
-		{500, `{}`, true, `does not hold: accepted status 200; accepted state in sent queued; accepted id exists; it begins: {}`},
+		{201, `{"state":"sent","id":"7"}`, true, `not met: accepted status 200; it begins: {"state":"sent","id":"7"}`},
+		{500, `{}`, true, `not met: accepted status 200; accepted state in sent queued; accepted id exists; it begins: {}`},
 		{200, "<html>Hello</html>", true, "the reply is not json; it begins: <html>Hello</html>"},
-		{502, "<html>Bad gateway</html>", true, "the reply is not json; does not hold: accepted status 200; it begins: <html>Bad gateway</html>"},
+		{502, "<html>Bad gateway</html>", true, "the reply is not json; not met: accepted status 200; it begins: <html>Bad gateway</html>"},
 		{200, "", true, "the reply is empty"},
 		{200, `{"state":"se`, false, `the reply is cut off; it begins: {"state":"se`},
 		{200, `{"to":"+15551231234"}`, true, stateAndID + `{"to":"+155••••••34"}`},

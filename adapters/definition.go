@@ -71,7 +71,7 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 			return nil, err
 		}
 		if textOnly && v.content&allMedia != 0 && !v.isFor(isMedia) {
-			return nil, v.at.Fail("write when media: this request is for pictures, and without that line takes texts alone that no other send block takes")
+			return nil, v.at.Fail("write when media: this send block is for pictures; without that line it also accepts messages without a picture that match no other send block")
 		}
 	}
 	return d, nil
@@ -79,7 +79,7 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 
 func parse(name, file string, firstLine int, source string) (*Definition, error) {
 	if !isName(name) {
-		return nil, fmt.Errorf("%s:%d: the name of an adapter has lower-case letters, digits and _", file, firstLine)
+		return nil, fmt.Errorf("%s:%d: the name of an adapter may contain only lower-case letters, digits and _", file, firstLine)
 	}
 	statements, err := syntax.Parse(file, firstLine, source)
 	if json := (*syntax.JSONError)(nil); errors.As(err, &json) {
@@ -149,19 +149,19 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 		case len(v.reply.status) == 0:
 			return v.at.Fail("say which status means accepted: accepted status 200")
 		case len(v.reply.id) == 0 && !v.reply.generated:
-			return v.at.Fail("say where the id of the message stands: id PATH, or: id generated, if this API gives none")
+			return v.at.Fail("say where to find the id of the message: id PATH, or: id generated, if this API gives none")
 		}
 	}
 	for _, o := range p.def.Options {
 		if _, used := p.used[optionHole+o.Name]; !used {
-			return o.at.Fail("option %s of %s is used nowhere", o.Name, p.def.Name)
+			return o.at.Fail("option %s of %s is never used", o.Name, p.def.Name)
 		}
 	}
 	switch first, used := p.used[tokenHole]; {
 	case used && p.def.token == nil:
-		return first.Fail("{token} is fetched nowhere, write: token { POST /path … access PATH }")
+		return first.Fail("{token} is used, but there is no token block; write: token { POST /path … access PATH }")
 	case !used && p.def.token != nil:
-		return p.def.token.at.Fail("the token is used nowhere, write: bearer {token}")
+		return p.def.token.at.Fail("the token is never used, write: bearer {token}")
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func kindOf(s *syntax.Statement) string {
 func (p *parser) parseStatement(s *syntax.Statement) (err error) {
 	word := s.First()
 	if s.Opens && word != "token" && slices.Contains(definitionWords, word) {
-		return s.Fail("%s takes no block", word)
+		return s.Fail("%s must not have a block", word)
 	}
 	switch word {
 	case "source":
@@ -232,7 +232,7 @@ func (p *parser) parseBaseURL(s *syntax.Statement) (template, error) {
 		return nil, err
 	}
 	if hole, bad := t.holds("sms.", mediaHole, "message.", "attempt.", tokenHole); bad {
-		return nil, s.Fail("{%s} has no place in base_url: only options choose the host", hole)
+		return nil, s.Fail("{%s} is not allowed in base_url, only holes of options are", hole)
 	}
 	if fixed, ok := t.fixed(); ok {
 		if _, err := checkBaseURL(fixed); err != nil {
@@ -253,9 +253,9 @@ func checkBaseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http" && u.Scheme != "sandbox" || u.Hostname() == "":
-		return nil, fmt.Errorf("base_url begins with https:// or http:// and a host")
+		return nil, fmt.Errorf("base_url must begin with https:// or http:// and a host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("base_url holds a scheme, a host and a path, nothing else")
+		return nil, fmt.Errorf("base_url may contain only a scheme, a host and a path")
 	}
 	u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 	return u, nil

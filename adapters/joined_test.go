@@ -20,7 +20,7 @@ func ruled(send string) string {
 
 // A value of the app is never a part of a text in another format: nothing escapes it there.
 func TestJoinedValues(t *testing.T) {
-	const frame, last = "where nothing would escape it", "stands last in its value"
+	const frame, last = "where nothing would escape it", "must be the last part of its value"
 	for value, want := range map[string]string{
 		"sip:{sms.to}@{option.host}": "", "tel:{sms.to}": "", "{option.host}-{sms.from}": "", "by {sms.from}: {sms.body}": "", "{sms.from};{sms.to}": "",
 		"{sms.body}": "", "{ no JSON {sms.to}": frame, "{option.host} [1] < & {message.id}": "", "{option.host}|{sms.user}": "", "{sms.media.0} {sms.body}": "",
@@ -40,7 +40,7 @@ func TestJoinedValues(t *testing.T) {
 				got = err.Error()
 			}
 			isTree := strings.HasPrefix(value, "[{") || strings.HasPrefix(value, `{ "`) || strings.HasPrefix(value, `{"`)
-			if (want == "") != (err == nil) || !strings.Contains(got, want) && !(isTree && strings.Contains(got, "is given JSON text")) {
+			if (want == "") != (err == nil) || !strings.Contains(got, want) && !(isTree && strings.Contains(got, "contains JSON as text")) {
 				t.Errorf("%s\n got %q\nwant %q", send, got, want)
 			}
 		}
@@ -53,7 +53,7 @@ func TestJSONText(t *testing.T) {
 		"a {b}": false, ":{": false, "{option.host}": false, "{ a }": false, "1": false,
 	} {
 		_, err := parse("own", "own", 1, ruled("POST /\njson {\nv `"+value+"`\nto {sms.to}\n}"))
-		if got := err != nil && strings.Contains(err.Error(), "is given JSON text"); got != refused {
+		if got := err != nil && strings.Contains(err.Error(), "contains JSON as text"); got != refused {
 			t.Errorf("%q: %v", value, err)
 		}
 	}
@@ -100,7 +100,7 @@ func TestNestedJSON(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for send, want := range map[string]string{
-		"POST /\nform {\na json {\n}\n}": "the block is empty", "POST /\nform {\na json x {\nb c\n}\n}": "has no tree", "POST /\nxml {\na json {\nb c\n}\n}": "a block",
+		"POST /\nform {\na json {\n}\n}": "the block is empty", "POST /\nform {\na json x {\nb c\n}\n}": "is a block, but a form contains only", "POST /\nxml {\na json {\nb c\n}\n}": "a block",
 		"POST /\nform[] {\na b\n}": "unknown word", "POST /\njson[] {\n}": "the body is empty", "POST /\nform {\na {\nb c\n}\n}": "a value that is JSON is written",
 	} {
 		if _, err := parse("own", "own", 1, ruled(send)); err == nil || !strings.Contains(err.Error(), want) {
@@ -164,8 +164,8 @@ func TestListsKeepPlaces(t *testing.T) {
 		"form {\np {sms.to}\nx 1\np {option.extra}\n}":                         "own:9: {option.extra} may be empty",
 		"multipart {\np \"x{sms.from}\"\np {sms.to}\n}":                        "own:8: {sms.from} may be empty",
 		"query {\np {sms.from}\np {sms.to}\n}":                                 "own:8: {sms.from} may be empty",
-		"json {\nm[] {sms.media} x\n}":                                         "own:7: {sms.media} stands alone",
-		"json {\nm[] {sms.to} {sms.media}\n}":                                  "own:7: {sms.media} stands alone",
+		"json {\nm[] {sms.media} x\n}":                                         "own:7: {sms.media} must be the only value of its list",
+		"json {\nm[] {sms.to} {sms.media}\n}":                                  "own:7: {sms.media} must be the only value of its list",
 		"form {\nm {sms.media.0}\nm {sms.media.1}\n}":                          "",
 		"form {\nm {sms.media.0}\nm {sms.from}\n}":                             "own:8: {sms.media.0} may be empty",
 		"form {\np {sms.to}\np {option.host}\np x\n}":                          "",

@@ -23,7 +23,7 @@ func unknownWord(s *syntax.Statement, inside string, known []string) error {
 		case slices.Contains(known, name):
 			return s.Fail("write: %s VALUE, without %s", name, glue)
 		case inside != "" && glue == ":":
-			return s.Fail("a header is written: header NAME VALUE, without :")
+			return s.Fail("write: header NAME VALUE, without :")
 		}
 	}
 	method := strings.ToUpper(word)
@@ -33,13 +33,13 @@ func unknownWord(s *syntax.Statement, inside string, known []string) error {
 	case isMethod && word != method:
 		return s.Fail("write %s in capitals", method)
 	case word == "define":
-		return s.Fail("a file contains what stands between the braces of define")
+		return s.Fail("remove define { and its }: a file contains only the lines between them")
 	case inside == "" && (slices.Contains(requestWords, word) || word == "when" || word == "json[]"):
-		return s.Fail("%s stands inside send { … }", word)
+		return s.Fail("write %s inside send { … }", word)
 	case inside != "" && (slices.Contains(definitionWords, word) || slices.Contains(caddyfileWords, word)):
-		return s.Fail("%s does not belong into %s { … }, is a } missing above?", word, inside)
+		return s.Fail("%s does not belong in %s { … }, is a } missing above?", word, inside)
 	case slices.Contains(caddyfileWords, word):
-		return s.Fail("%s stands in the Caddyfile, outside of define; is a } missing above?", word)
+		return s.Fail("%s is a word of the Caddyfile and belongs outside of define; is a } missing above?", word)
 	case foreignWords[strings.ToLower(word)] != "":
 		return s.Fail("write: %s", foreignWords[strings.ToLower(word)])
 	}
@@ -120,7 +120,7 @@ func (p *parser) checkText(s *syntax.Statement, text string) error {
 		}
 		for _, h := range p.holes() {
 			if h == name || strings.ReplaceAll(h, ".", "_") == strings.ReplaceAll(name, ".", "_") {
-				return s.Fail("write {%s}: a hole stands in braces, and nothing else around it", h)
+				return s.Fail("write {%s}: a hole is written in braces, without other signs around it", h)
 			}
 		}
 	}

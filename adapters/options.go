@@ -112,7 +112,7 @@ func (p *parser) parseOption(s *syntax.Statement) error {
 	}
 	o := Option{Name: args[0].Text, at: s.Place}
 	if !isName(o.Name) {
-		return s.Fail("the name of an option has lower-case letters, digits and _")
+		return s.Fail("the name of an option may contain only lower-case letters, digits and _")
 	}
 	for i, w := range args[1:] {
 		if w.Text == "in" && len(args) > i+3 {

@@ -232,10 +232,10 @@ func (r *reply) unmet(doc wire.Document, a answer, found *sms.Result, contradict
 	case contradiction == doubtful:
 		notes = append(notes, "the reply is a web page, an empty list or a long text, which `accepted status` alone does not accept")
 	case contradiction == saysError:
-		notes = append(notes, "the reply says error, which `accepted status` alone does not accept")
+		notes = append(notes, "the reply reports an error, which `accepted status` alone does not accept")
 	}
 	if len(lines) > 0 {
-		notes = append(notes, "does not hold: "+strings.Join(lines, "; "))
+		notes = append(notes, "not met: "+strings.Join(lines, "; "))
 	}
 	return strings.Join(notes, "; ")
 }

@@ -45,7 +45,7 @@ func (p *parser) parseReply(statements []*syntax.Statement, above reply) (reply,
 			continue
 		}
 		if s.Opens {
-			return r, s.Fail("%s takes no block", word)
+			return r, s.Fail("%s must not have a block", word)
 		}
 		if r.format == wire.None {
 			return r, s.Fail("say how to read the reply before %s: reply json, xml, text or pairs", word)
@@ -105,7 +105,7 @@ func (r *reply) parseKind(s *syntax.Statement) error {
 
 func (r *reply) parsePaths(s *syntax.Statement) ([]wire.Path, error) {
 	if len(s.Args()) == 0 {
-		return nil, s.Fail("%s takes at least one path%s", s.First(), s.HashHint())
+		return nil, s.Fail("%s needs at least one path%s", s.First(), s.HashHint())
 	}
 	var paths []wire.Path
 	for i, w := range s.Args() {
@@ -131,7 +131,7 @@ const headerWord = "header"
 // parseHeaderPath reads the words after `header`, up to the end of the line: NAME [PATTERN].
 func (r *reply) parseHeaderPath(s *syntax.Statement, w []syntax.Word) (p wire.Path, err error) {
 	if len(w) == 0 || len(w) > 2 || !headerName.MatchString(w[0].Text) || len(w) == 2 && !w[1].Quoted {
-		return p, s.Fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; a path that is called header stands in quotes", s.First())
+		return p, s.Fail("write: %s header NAME, or with a pattern in backticks that finds a part of it, `([^/]+)$`, and nothing after it; put a path named header in quotes", s.First())
 	}
 	pattern := ""
 	if len(w) == 2 {
@@ -146,7 +146,7 @@ func (r *reply) parseHeaderPath(s *syntax.Statement, w []syntax.Word) (p wire.Pa
 
 func (r *reply) parsePath(s *syntax.Statement, w syntax.Word) (wire.Path, error) {
 	if r.format == wire.Text && !w.Quoted {
-		return wire.Path{}, s.Fail("a pattern stands in backticks: %s `PATTERN`", s.First())
+		return wire.Path{}, s.Fail("put the pattern in backticks: %s `PATTERN`", s.First())
 	}
 	p, err := wire.ParsePath(r.format, w.Text)
 	if err != nil {
@@ -199,7 +199,7 @@ func parseStatuses(s *syntax.Statement, words []syntax.Word) (ranges []statusRan
 		case err == nil && !isClass && n >= 100 && n <= 599:
 			ranges = append(ranges, statusRange{n, n})
 		default:
-			return nil, s.Fail("an HTTP status is written 201 or 2xx")
+			return nil, s.Fail("write an HTTP status as 201 or 2xx")
 		}
 	}
 	return ranges, nil
@@ -252,7 +252,7 @@ func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate
 	p.op = w[0].Text
 	for _, v := range w[1:] {
 		if isOurs(v.Text) {
-			return nil, s.Fail("holes stand in requests, a reply is compared with fixed text")
+			return nil, s.Fail("holes are not allowed here: a reply is compared with fixed text")
 		}
 		p.values = append(p.values, v.Text)
 	}
@@ -261,7 +261,7 @@ func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate
 		"exists": len(p.values) == 0, "empty": len(p.values) == 0,
 	}
 	if !wanted[p.op] {
-		return nil, s.Fail("%s has the wrong number of values after it", p.op)
+		return nil, s.Fail("wrong number of values after %s", p.op)
 	}
 	if p.op == "matches" {
 		var err error
@@ -344,7 +344,7 @@ func splitScope(s *syntax.Statement) (args []syntax.Word, scope sms.Scope, err e
 		scope, known = sms.ParseScope(args[at+1].Text)
 	}
 	if !quota || !known {
-		return nil, scope, s.Fail("only a line cause quota ends in for account, for sender or for recipient")
+		return nil, scope, s.Fail("for account, for sender and for recipient are allowed only at the end of a line cause quota")
 	}
 	return args[:at], scope, nil
 }

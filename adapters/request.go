@@ -47,7 +47,7 @@ var usages = map[string]string{"basic": "basic USER PASSWORD", "bearer": "bearer
 // check refuses a request without a method and a GET request with a body.
 func (o *requestTemplate) check(s *syntax.Statement) error {
 	if o.method == "" {
-		return s.Fail("say what to call: POST /path")
+		return s.Fail("the method and path are missing: POST /path")
 	}
 	if o.method == "GET" && o.body != wire.None {
 		return o.bodyAt.Fail("GET has no body, write query { … }")
@@ -85,7 +85,7 @@ func (p *parser) parseRequestWord(s *syntax.Statement, o *requestTemplate, insid
 		o.sign, err = p.parseSign(s)
 		return err
 	case usages[word] != "":
-		return s.Fail("write: %s; a value with blanks stands in quotes", usages[word])
+		return s.Fail("write: %s; put a value with spaces in quotes", usages[word])
 	default:
 		return unknownWord(s, inside, known)
 	}
@@ -93,14 +93,14 @@ func (p *parser) parseRequestWord(s *syntax.Statement, o *requestTemplate, insid
 
 func (p *parser) parseTarget(s *syntax.Statement, o *requestTemplate) (err error) {
 	if o.method != "" {
-		return s.Fail("a second method; write another send block")
+		return s.Fail("only one method is allowed; write another send block")
 	}
 	w, err := s.One("path that begins with /")
 	if err != nil {
 		return err
 	}
 	if !strings.HasPrefix(w.Text, "/") {
-		return s.Fail("%s names a path that begins with /, the host stands in base_url", s.First())
+		return s.Fail("write %s and a path that begins with /; the host belongs in base_url", s.First())
 	}
 	o.method = s.First()
 	if o.path, err = p.parseTemplate(s, w.Text); err != nil {
@@ -110,7 +110,7 @@ func (p *parser) parseTarget(s *syntax.Statement, o *requestTemplate) (err error
 		return err
 	}
 	if hole, bad := o.path.holds("sms.body", "sms.body.", mediaHole, mediaHole+"."); bad {
-		return s.Fail("{%s} has no place in a path: text is data", hole)
+		return s.Fail("{%s} is not allowed in a path, because it is free text", hole)
 	}
 	return nil
 }
@@ -123,14 +123,14 @@ func (t template) checkPath(s *syntax.Statement) error {
 		case p.hole == "":
 			sample += p.text
 		case query:
-			return s.Fail("parameters stand in query { … }, not behind ? in the path")
+			return s.Fail("write parameters in query { … }, not after ? in the path")
 		default:
 			sample += "x"
 		}
 		query = query || strings.Contains(p.text, "?")
 	}
 	if _, err := url.ParseRequestURI("http://host" + sample); err != nil || strings.ContainsAny(sample, "# ") {
-		return s.Fail("this is not a URL path; special characters are written %%23")
+		return s.Fail("this is not a URL path; escape special characters, such as # as %%23")
 	}
 	return nil
 }
@@ -141,10 +141,10 @@ func (p *parser) parseHeader(s *syntax.Statement, o *requestTemplate, name, text
 		return err
 	}
 	if hole, bad := t.holds("sms."); bad {
-		return s.Fail("{%s} has no place in a header: text is data", hole)
+		return s.Fail("{%s} is not allowed in a header, because it is free text", hole)
 	}
 	if strings.ContainsFunc(text, unicode.IsControl) {
-		return s.Fail("a header holds no control characters, and is one line")
+		return s.Fail("a header must be one line without control characters")
 	}
 	return o.addHeader(s, textproto.CanonicalMIMEHeaderKey(name), t)
 }
@@ -162,10 +162,10 @@ var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 // addHeader adds a header with its canonical name.
 func (o *requestTemplate) addHeader(s *syntax.Statement, name string, t template) error {
 	if where := ownHeaders[name]; where != "" {
-		return s.Fail("the header %s is set %s", name, where)
+		return s.Fail("do not set the header %s: it is set %s", name, where)
 	}
 	if !headerName.MatchString(name) {
-		return s.Fail("the name of a header has letters, digits and -; its value stands behind a blank: header NAME VALUE")
+		return s.Fail("the name of a header may contain letters, digits and -; its value follows after a space: header NAME VALUE")
 	}
 	for _, h := range o.header {
 		if h.name == name {
@@ -188,7 +188,7 @@ func (p *parser) parseBasic(s *syntax.Statement, o *requestTemplate) error {
 	}
 	pair := slices.Concat(user, template{{text: ":"}}, password)
 	if hole, bad := pair.holds("sms.", "message.", "attempt.", tokenHole); bad {
-		return s.Fail("{%s} has no place in a credential", hole)
+		return s.Fail("{%s} is not allowed in a credential", hole)
 	}
 	if err := o.addHeader(s, "Authorization", pair); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (p *parser) parseBasic(s *syntax.Statement, o *requestTemplate) error {
 
 func (p *parser) parseBody(s *syntax.Statement, o *requestTemplate) (err error) {
 	if o.body != wire.None {
-		return s.Fail("a second body")
+		return s.Fail("only one body is allowed")
 	}
 	if len(s.Words) > 2 || !s.Opens {
 		return s.Fail("write: %s [MEDIA/TYPE] { … }", s.First())

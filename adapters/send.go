@@ -24,7 +24,7 @@ var sendWords = slices.Concat(requestWords, methods, []string{"when", "text", "n
 func (p *parser) parseSend(send *syntax.Statement, shared reply) (err error) {
 	mms := len(send.Words) == 2 && send.Words[1].Text == "mms"
 	if !send.Opens || len(send.Args()) > 0 && !mms {
-		return send.Fail("write: send { POST /path … }, or: send mms { … } where a text alone goes out as an MMS")
+		return send.Fail("write: send { POST /path … }, or: send mms { … } where the API sends a text without media as an MMS")
 	}
 	v := &sendBlock{operation: operation{at: send.Place}, limit: p.def.limit, numbers: p.def.numbers, mms: mms}
 	p.content = 0
@@ -79,19 +79,19 @@ func (v *sendBlock) makesSense() error {
 	r := &v.reply
 	switch {
 	case v.content&recipientContent == 0:
-		return v.at.Fail("this request never says {sms.to}: nobody would get the message")
+		return v.at.Fail("{sms.to} is missing: the request would have no recipient")
 	case v.content&textContent == 0:
-		return v.at.Fail("this request never says {sms.body}: the text would be lost")
+		return v.at.Fail("{sms.body} is missing: the text would be lost")
 	case v.content&allMedia == 0 && v.isFor(isMedia):
-		return v.at.Fail("this request is for pictures and never says {sms.media}")
+		return v.at.Fail("{sms.media} is missing, although the request is for pictures")
 	}
 	for _, lacks := range []struct {
 		of, advice string
 		is         bool
 	}{
-		{"id", "this line asks for an id, but id generated says that there is none", r.generated},
-		{"code", "this line asks for a code: say where it is, code PATH", len(r.code) == 0},
-		{"message", "this line asks for a message: say where it is, message PATH", len(r.message) == 0 && r.format != wire.Text},
+		{"id", "this line tests the id, but id generated says that there is none", r.generated},
+		{"code", "this line tests the code; say where to find it: code PATH", len(r.code) == 0},
+		{"message", "this line tests the message; say where to find it: message PATH", len(r.message) == 0 && r.format != wire.Text},
 	} {
 		if at, asks := r.asks(lacks.of); asks && lacks.is {
 			return at.Fail("%s", lacks.advice)

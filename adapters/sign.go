@@ -67,7 +67,7 @@ func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
 			return nil, err
 		}
 		if hole, bad := t.holds("sms.", "message.", "attempt.", tokenHole); bad {
-			return nil, s.Fail("{%s} has no place in a credential", hole)
+			return nil, s.Fail("{%s} is not allowed in a credential", hole)
 		}
 		sig.args = append(sig.args, t)
 	}

@@ -316,11 +316,11 @@ func (t template) checkJoined(s *syntax.Statement, name func() string, tree bool
 			if !tree {
 				advice = "a value that is JSON is written " + name() + " json { member value }"
 			}
-			return s.Fail("a value of the app stands in a text with \", <, {, [, & or a line break, where nothing would escape it; %s", advice)
+			return s.Fail("a value of the app is inside a text with \", <, {, [, & or a line break, where nothing would escape it; %s", advice)
 		}
 		picture := strings.HasPrefix(p.hole, mediaHole) // only values that are free themselves may follow the URL of a picture
 		if freeHoles[p.hole] && i < len(t)-1 || picture && slices.ContainsFunc(t[i+1:], func(p part) bool { return ofApp(p) && !freeHoles[p.hole] && !strings.HasPrefix(p.hole, mediaHole) }) {
-			return s.Fail("{%s} stands last in its value, or alone: a person could write what follows it", p.hole)
+			return s.Fail("{%s} must be the last part of its value, or the only one: a user could imitate the part after it", p.hole)
 		}
 	}
 	return nil

@@ -94,10 +94,10 @@ func (p *parser) parseToken(block *syntax.Statement) (*tokenBlock, error) {
 		}
 	}
 	if t.access == nil {
-		return nil, block.Fail("say where the token stands in the reply: access PATH")
+		return nil, block.Fail("say where to find the token in the reply: access PATH")
 	}
 	if hole, bad := t.request.holds("sms.", mediaHole, "message.", tokenHole); bad {
-		return nil, block.Fail("{%s} has no place in a token block: a token is fetched for many messages", hole)
+		return nil, block.Fail("{%s} is not allowed in a token block: one token is used for many messages", hole)
 	}
 	return t, t.request.check(block)
 }

@@ -259,7 +259,7 @@ func TestQuotations(t *testing.T) {
 		quoted := string(appendQuoted(words))
 		for _, reply := range []string{`{"message":` + quoted + `}`, `{"code":` + quoted + `}`, `{"message":{"x":` + quoted + `}}`, `{"code":[[` + quoted + `]]}`} {
 			r := read(body, reply)
-			detail := strings.TrimPrefix(r.Detail, "does not hold: accepted status 200; it begins: ")
+			detail := strings.TrimPrefix(r.Detail, "not met: accepted status 200; it begins: ")
 			if shown := r.Code + detail + r.Refusal.Words; strings.Contains(shown, words) || len(shown) > 60 || strings.Contains(r.Refusal.Words, "not shown") {
 				t.Errorf("%s: %q is shown", name, shown)
 			}

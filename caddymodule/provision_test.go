@@ -46,7 +46,7 @@ func TestProvisionRefuses(t *testing.T) {
 		demo + "adapter sandbox\nsentence no_credit klingon! x":                                "unknown language; write a tag such as de",
 		demo + "adapter twilio {\naccount_sid a\nauth_token {env.MISSING}\n}":                  "the environment variable MISSING is not set",
 		demo + "adapter kannel {\nusername a\npassword b\nbase_url ftp://x\n}":                 "https:// or http://",
-		demo + "adapter kannel {\nusername a\npassword b\nbase_url http://u:p@x\n}":            "nothing else",
+		demo + "adapter kannel {\nusername a\npassword b\nbase_url http://u:p@x\n}":            "only a scheme, a host and a path",
 		demo + "adapter sandbox\ntransport http {\ntls\ntls_insecure_skip_verify\n}":           "always checked",
 		demo + "adapter sandbox\nsentence busy \"so {refernce}\"":                              `sentence busy: unknown hole "{refernce}", did you mean {reference}? known holes: {reference}`,
 		demo + "adapter sandbox\nsentence busy a\nsentence busy b":                             "busy appears twice",

@@ -176,7 +176,7 @@ func TestTryPrintsOnlyTheRequest(t *testing.T) {
 		{[]string{"-o", "cAnary7Q9xzZ"}, "--option: write name=value"},
 		{[]string{"-o", "pasword"}, `--option "pasword": write name=value`},
 		{[]string{"-o", "cAnary7Q9xzZ=x"}, "adapter kannel: unknown option; known options: "},
-		{[]string{"-o", "base_url=cAnary7Q9xzZ"}, "base_url begins with https:// or http:// and a host"},
+		{[]string{"-o", "base_url=cAnary7Q9xzZ"}, "base_url must begin with https:// or http:// and a host"},
 		{[]string{"--adapter", "cAnary7Q9xzZ", "--config", "Caddyfile"}, "unknown config adapter; known config adapters: "},
 		{[]string{"--envfile", "cAnary7Q9xzZ"}, "--envfile: no such file or directory"},
 		{[]string{"--envfile", "secrets.env"}, `--envfile "secrets.env": no such file or directory`},
