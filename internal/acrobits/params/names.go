@@ -52,14 +52,19 @@ var roleNames = [roles]string{
 var aliases = [roles][]string{
 	RoleUser: {"username", "cloud_username", "user", "u", "account", "login", "email", "authUsername", "sip_user"},
 	RolePassword: {
-		"password", "cloud_password", "pass", "passwd", "p", "pwd", "secret", "token", "auth_token", "api_key", "access_token",
+		"password", "cloud_password", "pass", "passwd", "p", "pwd", "psw", "secret", "token", "auth_token", "api_secret", "secret_key", "api_key",
+		"access_token",
 	},
-	RoleSender: {"caller_id", "from_number", "sender", "userCallerId", "sender_id", "src", "did"},
+	RoleSender: {
+		"caller_id", "from_number", "sender", "userCallerId", "sender_id", "src", "did", "from_did", "originator", "oa", "source",
+	},
 	RoleTo: {
 		"sms_to", "to", "dst", "da", "recipient", "destination", "dest", "receiver", "number", "phone", "phone_number", "msisdn", "to_number",
+		"to_did", "to_user", "phones", "num",
 	},
 	RoleBody: {
 		"sms_body", "body", "message_body", "msg", "message", "text", "sms_text", "message_text", "ud", "content",
+		"message_data", "message_content", "user_data", "sms_info", "mes",
 	},
 	RoleContentType: {"content_type", "type"},
 	RoleDisposition: {"disposition_notification", "imdn"},
