@@ -249,6 +249,8 @@ func sentText(t reporter, r *http.Request) (all []string) {
 		add(pairsOf(t, body))
 	case kind == "multipart/form-data":
 		add(partsOf(t, r, body))
+	case strings.HasSuffix(kind, "xml"):
+		all = append(all, elementsOf(t, body)...)
 	case strings.Contains(kind, "json"):
 		var walk func(v any)
 		walk = func(v any) {

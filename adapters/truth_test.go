@@ -441,7 +441,7 @@ func TestTextStaysInItsPlace(t *testing.T) {
 		name := rapid.SampledFrom(Names()).Draw(t, "adapter")
 		f := fixtures[name]
 		x, err := f.adapter.Prepare(t.Context(), saying(text), noToken, now)
-		if gsmOnly[name] && causeOf(err) == "unsupported_content" {
+		if narrow[name] && causeOf(err) == "unsupported_content" {
 			return
 		}
 		if err != nil {
