@@ -142,7 +142,7 @@ func TestTruth(t *testing.T) {
 		}
 	})
 	for _, code := range []int{200, 402, 403, 502, 504} {
-		if said[code] == 0 {
+		if said[code] == 0 && !testing.Short() { // a short run has 20 cases, too few to reach all
 			t.Errorf("%d was never said, the test does not reach it: %v", code, said)
 		}
 	}
