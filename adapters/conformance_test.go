@@ -253,7 +253,7 @@ func TestHostileText(t *testing.T) {
 				media []string
 			}{{text, nil}, {text + padding, nil}, {text, []string{"https://files.example.com/1.jpg"}}} {
 				m := x.message()
-				if m.Body, m.Media = sms.Hide(c.text), c.media; m.To.IsZero() || m.To.Value[1] != '1' {
+				if m.Body, m.Media = sms.Hide(c.text), mediaAt(c.media...); m.To.IsZero() || m.To.Value[1] != '1' {
 					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
 				}
 				plan, err := planOf(a, m, 100)

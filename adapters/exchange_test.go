@@ -71,7 +71,7 @@ func exchanges(t testing.TB, provider string) (list []exchange) {
 // message is the message of an exchange.
 func (x exchange) message() *sms.Message {
 	m := &sms.Message{
-		ID: messageID, Received: time.Unix(recording.Received, 0), User: recording.User, Body: sms.Hide(x.Message.Body), Media: x.Message.Media,
+		ID: messageID, Received: time.Unix(recording.Received, 0), User: recording.User, Body: sms.Hide(x.Message.Body), Media: mediaAt(x.Message.Media...),
 	}
 	m.To, _ = number.Recipient(x.Message.To, "")
 	m.From, _ = number.Sender(x.Message.From, "")

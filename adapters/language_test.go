@@ -40,6 +40,14 @@ func saying(body string) *sms.Message {
 	}
 }
 
+// mediaAt returns pictures that the provider downloads.
+func mediaAt(urls ...string) (list []sms.Media) {
+	for _, url := range urls {
+		list = append(list, sms.Media{URL: sms.Hide(url), Type: "image/jpeg"})
+	}
+	return list
+}
+
 // request prepares a message and returns the request and its body.
 func request(t testing.TB, a *Adapter, m *sms.Message) (*http.Request, string) {
 	t.Helper()
@@ -52,7 +60,7 @@ func request(t testing.TB, a *Adapter, m *sms.Message) (*http.Request, string) {
 
 func TestBodies(t *testing.T) {
 	media := saying("Hi")
-	media.Media = []string{"https://f/1", "https://f/2"}
+	media.Media = mediaAt("https://f/1", "https://f/2")
 	bare := saying("Hi")
 	bare.From, bare.Smart, bare.Disposition, bare.InstallID = sms.Number{}, false, sms.Disposition{}, ""
 	for name, c := range map[string]struct {
@@ -196,7 +204,7 @@ func TestVariantsAndLimits(t *testing.T) {
 		{"bad", 0, "/plain"},
 	} {
 		m := saying(c.body)
-		m.Media = []string{"https://f/1"}[:c.media]
+		m.Media = mediaAt("https://f/1")[:c.media]
 		x, err := a.Prepare(t.Context(), m, noToken, now)
 		got := ""
 		var refusal *sms.Refusal
@@ -214,7 +222,7 @@ func TestVariantsAndLimits(t *testing.T) {
 	}
 	only := define(t, "POST /\nform {\nt {sms.body}\n}", "", nil)
 	m := saying("Hi")
-	m.Media = []string{"https://f/1"}
+	m.Media = mediaAt("https://f/1")
 	if _, err := only.Prepare(t.Context(), m, noToken, now); err == nil || err.Error() != "unsupported_content" {
 		t.Errorf("media without a place: %v", err)
 	}

@@ -127,7 +127,7 @@ func TestLongTextsOfVoIPms(t *testing.T) {
 		}
 	}
 	media := saying("Hi")
-	media.Media = []string{"https://f/1"}
+	media.Media = mediaAt("https://f/1")
 	a, err := d.Bind("", "", map[string]string{"api_username": "u", "api_password": "p"})
 	if err != nil {
 		t.Fatal(err)

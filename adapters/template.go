@@ -62,10 +62,17 @@ type vars struct {
 	included content // contents that the request has so far
 }
 
-// media returns all pictures and files, the values of the list hole.
-func (v *vars) media() []string {
+// media returns the URLs of all pictures and files, the values of the list hole. It returns none if
+// a file has no URL, because a file would be lost.
+func (v *vars) media() (urls []string) {
+	for _, m := range v.message.Media {
+		if m.URL.Empty() {
+			return nil
+		}
+		urls = append(urls, m.URL.Reveal())
+	}
 	v.included |= allMedia
-	return v.message.Media
+	return urls
 }
 
 // holes are all holes but {option.NAME}, {token}, {sms.media} and {sms.media.N}.
@@ -207,7 +214,7 @@ func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 			p.content |= 1 << n
 			return part{hole: name, content: 1 << n, fill: func(v *vars) string {
 				if n < len(v.message.Media) {
-					return v.message.Media[n]
+					return v.message.Media[n].URL.Reveal()
 				}
 				return ""
 			}}, nil

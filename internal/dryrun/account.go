@@ -42,7 +42,10 @@ type Text struct {
 // message makes a message. It parses the numbers in the same way as the handler.
 func (a *Account) message(t Text) (*sms.Message, error) {
 	m := &sms.Message{
-		ID: uuid.NewString(), Received: time.Now(), User: "johndow", Body: sms.Hide(t.Body), Media: t.Media, ContentType: "text/plain",
+		ID: uuid.NewString(), Received: time.Now(), User: "johndow", Body: sms.Hide(t.Body), ContentType: "text/plain",
+	}
+	for _, url := range t.Media {
+		m.Media = append(m.Media, sms.Media{URL: sms.Hide(url)})
 	}
 	var ok bool
 	if m.To, ok = number.Recipient(t.To, a.Region); !ok {

@@ -81,7 +81,7 @@ func TestKey(t *testing.T) {
 		return &sms.Message{
 			ID: "id", Reference: "ref", User: "johndow", InstallID: "phone", Body: sms.Hide("hello"), ContentType: "text/plain",
 			From: sms.Number{Value: "+15550001111", Kind: sms.Phone}, To: sms.Number{Value: "+15551231234", Kind: sms.Phone},
-			Disposition: sms.Disposition{ID: "1"}, Media: []string{"https://example.com/1.jpg"},
+			Disposition: sms.Disposition{ID: "1"}, Media: []sms.Media{{URL: sms.Hide("https://example.com/1.jpg")}},
 		}
 	}
 	all := map[string]func(*sms.Message){
@@ -93,7 +93,7 @@ func TestKey(t *testing.T) {
 		"text":         func(m *sms.Message) { m.Body = sms.Hide("hello!") },
 		"content type": func(m *sms.Message) { m.ContentType = "application/x" },
 		"app's id":     func(m *sms.Message) { m.Disposition.ID = "2" },
-		"media":        func(m *sms.Message) { m.Media = append(m.Media, "https://example.com/2.jpg") },
+		"media":        func(m *sms.Message) { m.Media = append(m.Media, sms.Media{URL: sms.Hide("https://example.com/2.jpg")}) },
 	}
 	// distinct checks that nothing but these parts makes another key, or digest of a text.
 	distinct := func(what string, of func(m *sms.Message) any, parts ...string) {

@@ -1,9 +1,26 @@
 package sms
 
 import (
+	"io"
 	"slices"
 	"strings"
 )
+
+// Media is a picture or file of a message.
+type Media struct {
+	// URL is a public address from which the provider can download the file. It is empty if there
+	// is none; then only providers that take the bytes can send the file.
+	URL Hidden
+	// Type is the media type in lower case without parameters, such as image/jpeg.
+	Type string
+	// Name is a file name that this module chose, such as 1.jpg. It never comes from the app.
+	Name string
+	// Size is the number of bytes that Open's reader returns.
+	Size int64
+	// Open returns a reader of the whole file, which must be closed. Readers are independent of each
+	// other. It is nil if only the URL is known.
+	Open func() (io.ReadCloser, error) `json:"-"`
+}
 
 // The variants of refusals of pictures and files.
 const (

@@ -33,8 +33,8 @@ type Message struct {
 	To Number
 	// Body is the text to send, valid UTF-8 with LF line ends.
 	Body Hidden
-	// Media contains the public URLs of pictures and files to send.
-	Media []string
+	// Media contains the pictures and files to send.
+	Media []Media
 	// ContentType is the media type that the app sent, or text/plain.
 	ContentType string
 	// Disposition contains the app's own message id and the notifications that the app asks

@@ -27,7 +27,7 @@ func like(t testing.TB, said ...string) *sms.Message {
 		case "body":
 			m.Body = sms.Hide(value)
 		case "media":
-			m.Media = []string{"https://example.com/cat.png"}
+			m.Media = []sms.Media{{URL: sms.Hide("https://example.com/cat.png")}}
 		case "smart":
 			m.Smart = true
 		default:
