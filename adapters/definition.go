@@ -38,6 +38,7 @@ type Definition struct {
 	baseURL template
 	numbers numberForms
 	limit   limit
+	media   *mediaBlock // nil if the definition does not say what the provider accepts
 	replace []string    // pairs of old and new text
 	tell    bool        // the app's user sees the provider's own words
 	token   *tokenBlock // nil if the API needs none
@@ -45,7 +46,7 @@ type Definition struct {
 }
 
 // definitionWords are the statements of a definition.
-var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "token", "send", "tell"}, replyWords...)
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "send", "tell"}, replyWords...)
 
 // blockWords are the words that an adapter block accepts besides the options of its definition.
 var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
@@ -74,7 +75,7 @@ func Parse(name, file string, firstLine int, source string) (*Definition, error)
 			return nil, v.at.Fail("write when media: this send block is for pictures; without that line it also accepts messages without a picture that match no other send block")
 		}
 	}
-	return d, nil
+	return d, d.checkMedia()
 }
 
 func parse(name, file string, firstLine int, source string) (*Definition, error) {
@@ -126,7 +127,7 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 		case "send":
 			requests = append(requests, s)
 			continue
-		case "source", "verified", "base_url", "tell", "number", "text", "token":
+		case "source", "verified", "base_url", "tell", "number", "text", "media", "token":
 			if kind := kindOf(s); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
 				return s.Fail("%s appears twice", kind)
 			}
@@ -180,7 +181,7 @@ func kindOf(s *syntax.Statement) string {
 
 func (p *parser) parseStatement(s *syntax.Statement) (err error) {
 	word := s.First()
-	if s.Opens && word != "token" && slices.Contains(definitionWords, word) {
+	if s.Opens && word != "token" && word != "media" && slices.Contains(definitionWords, word) {
 		return s.Fail("%s must not have a block", word)
 	}
 	switch word {
@@ -207,6 +208,9 @@ func (p *parser) parseStatement(s *syntax.Statement) (err error) {
 			return s.Fail("write: tell message, to show the app's user what the provider says in message")
 		}
 		p.def.tell = true
+	case "media":
+		p.def.media, err = parseMedia(s)
+		return err
 	case "token":
 		p.def.token, err = p.parseToken(s)
 		return err

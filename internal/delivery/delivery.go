@@ -43,6 +43,10 @@ type Route struct {
 	Weight int
 }
 
+// MediaLimits returns the pictures and files that the route's account accepts in a message. ok is
+// false if it cannot send any.
+func (r Route) MediaLimits() (limits sms.MediaLimits, ok bool) { return r.Adapter.MediaLimits() }
+
 // Deliverer sends messages to providers. It is safe for concurrent use.
 type Deliverer struct {
 	// Routes are tried in order. The next route is tried only if the one before certainly did not
