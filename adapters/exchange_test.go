@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,9 +48,15 @@ type reporter interface {
 	Fatalf(format string, args ...any)
 }
 
-// exchanges reads the recorded exchanges of a provider.
+// readExchanges has what exchanges has read, by provider.
+var readExchanges sync.Map
+
+// exchanges returns the recorded exchanges of a provider, which must not be changed.
 func exchanges(t testing.TB, provider string) (list []exchange) {
 	t.Helper()
+	if list, ok := readExchanges.Load(provider); ok {
+		return list.([]exchange)
+	}
 	files, err := filepath.Glob("../testdata/providers/" + provider + "/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +72,7 @@ func exchanges(t testing.TB, provider string) (list []exchange) {
 		}
 		list = append(list, exchange{x, strings.TrimSuffix(filepath.Base(file), ".json")})
 	}
+	readExchanges.Store(provider, list)
 	return list
 }
 

@@ -73,13 +73,14 @@ var acceptedAnyway = map[string]map[string]string{
 
 // anotherAPI are the recorded failures of all other definitions.
 func anotherAPI(t *testing.T, name string) map[string]string {
-	bodies := make(map[string]string)
+	bodies, seen := make(map[string]string), make(map[string]bool)
 	for _, other := range Names() {
 		if other == name {
 			continue
 		}
 		for _, x := range exchanges(t, other) {
-			if x.Reply != nil && x.Reply.Body != "" && x.Result.Outcome == "refused" {
+			if x.Reply != nil && x.Reply.Body != "" && x.Result.Outcome == "refused" && !seen[x.Reply.Body] {
+				seen[x.Reply.Body] = true
 				bodies[other+"/"+x.Name] = x.Reply.Body
 			}
 		}
@@ -143,10 +144,15 @@ func TestNoAnswers(t *testing.T) {
 		if r.generated && len(r.accepted) == 0 {
 			class = "id generated without predicates"
 		}
-		bodies := anotherAPI(t, name)
+		others := anotherAPI(t, name)
+		bodies := maps.Clone(others)
 		maps.Copy(bodies, noAnswers)
 		for _, what := range slices.Sorted(maps.Keys(bodies)) {
-			for _, status := range r.statuses() {
+			statuses := r.statuses()
+			if _, ok := others[what]; ok { // there are about 1,000, and the status makes no difference
+				statuses = statuses[:1]
+			}
+			for _, status := range statuses {
 				got := sent.Read(status, http.Header{"Content-Type": {"text/html"}}, []byte(bodies[what]), true)
 				_, excepted := acceptedAnyway[class][what]
 				if accepted := got.Outcome == sms.Accepted; accepted && !excepted {
