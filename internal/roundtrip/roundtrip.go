@@ -41,18 +41,23 @@ func Do(transport http.RoundTripper, r *http.Request, buf []byte, limit int) (Re
 	if err != nil {
 		return Reply{}, err
 	}
+	// net/http ends the reading by itself; other transports may not.
+	defer context.AfterFunc(r.Context(), func() { reply.Body.Close() })()
+	return Read(reply, buf, limit), nil
+}
+
+// Read reads at most limit bytes of the body of a reply, into buf if they fit, and closes it.
+func Read(reply *http.Response, buf []byte, limit int) Reply {
 	defer reply.Body.Close()
 	result := Reply{Status: reply.StatusCode, Header: reply.Header, Body: buf[:0]}
 	// The body of a 101 is the connection itself, which net/http hands out and for which it forgets
 	// the request's context.
 	if reply.StatusCode == http.StatusSwitchingProtocols {
 		result.Err = ErrUpgrade
-		return result, nil
+		return result
 	}
-	// net/http ends the reading by itself; other transports may not.
-	defer context.AfterFunc(r.Context(), func() { reply.Body.Close() })()
 	result.Body, result.Err = read(reply, buf, limit)
-	return result, nil
+	return result
 }
 
 // read reads the body into buf, or into a larger buffer, and returns nil if that was all.
