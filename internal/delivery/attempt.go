@@ -18,7 +18,10 @@ import (
 
 // attempt makes one request for a part of a message.
 func (run *run) attempt(ctx context.Context, route Route, plan *adapters.Plan, i int, token sms.Hidden) (r sms.Result) {
-	ctx, cancel := context.WithDeadline(ctx, run.until(run.end))
+	if direct, is := route.Transport.(Direct); is {
+		return run.attemptDirect(direct, route, plan, i, token)
+	}
+	ctx, cancel := context.WithDeadline(ctx, run.until(time.Now(), run.end))
 	defer cancel()
 	way := progress{stop: cancel, connections: route.Account.connections}
 	x, err := plan.Request(httptrace.WithClientTrace(ctx, way.trace()), i, token, time.Now())
@@ -55,10 +58,20 @@ func (run *run) attempt(ctx context.Context, route Route, plan *adapters.Plan, i
 // may belong to a second connection, so NotSent is not asked there.
 func (d *Deliverer) failed(err error, way *progress) sms.Result {
 	if way.asked.Load() && !way.connected.Load() || d.NotSent != nil && !way.http2.Load() && d.NotSent(err) {
-		return sms.Result{
-			Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Detail: err.Error(),
-		}
+		return neverSent(err)
 	}
+	return unconfirmed(err)
+}
+
+// neverSent is the result of a request that certainly was not sent.
+func neverSent(err error) sms.Result {
+	return sms.Result{
+		Outcome: sms.Refused, Refusal: &sms.Refusal{Cause: sms.Unavailable, ByProvider: true}, Detail: err.Error(),
+	}
+}
+
+// unconfirmed is the result of a request that may have been sent.
+func unconfirmed(err error) sms.Result {
 	// The error may quote what the provider sent, so only its kind is shown.
 	detail := "the connection broke before the reply"
 	var timeout interface{ Timeout() bool }

@@ -45,35 +45,53 @@ func newConnections() *connections {
 	return &connections{last: cache.NewTable[uintptr, lastReply](1024)}
 }
 
-// check compares the result of a reply with the previous reply on its connection. If the reply may
-// belong to another message, check makes the result unknown and closes the connection. early means
-// that the reply began before the request was written. shared means that the provider gives all
-// messages the same id.
+// check compares the result of a reply with the previous reply on its connection, and closes the
+// connection if it does not believe the reply.
 func (c *connections) check(conn net.Conn, message string, r *sms.Result, early, shared bool) {
 	if conn == nil {
 		return
 	}
-	key, now, id := keyOf(conn), time.Now(), r.PhoneID()
-	last, known := c.last.Get(key)
-	why := ""
+	key := keyOf(conn)
+	last, _ := c.last.Get(key)
+	before := last
+	if !last.believe(message, r, early, shared) {
+		conn.Close()
+	}
+	if last != before {
+		c.last.Put(key, last)
+	}
+}
+
+// believe compares the result of a reply with the previous reply on its connection. If the reply may
+// belong to another message, believe makes the result unknown and returns false; then the connection
+// must be closed. early means that the reply began before the request was written. shared means that
+// the provider gives all messages the same id.
+func (last *lastReply) believe(message string, r *sms.Result, early, shared bool) bool {
+	now, id, why := time.Now(), r.PhoneID(), ""
 	switch {
-	case known && last.spoiled && now.Sub(last.at) < distrustPeriod:
+	case last.spoiled && now.Sub(last.at) < distrustPeriod:
 		why = afterOther
 	case early:
 		why = earlyReply
-	case known && !shared && id != "" && id == last.id && message != last.message && now.Sub(last.at) < repeatWindow:
+	case !shared && id != "" && id == last.id && message != last.message && now.Sub(last.at) < repeatWindow:
 		why = repeatedID
 	}
-	switch {
-	case why != "":
-		c.last.Put(key, lastReply{spoiled: true, at: now})
-		conn.Close()
-		*r = sms.Result{
-			Outcome: sms.OutcomeUnknown, Refusal: &sms.Refusal{Cause: sms.Unconfirmed, ByProvider: true}, Adapter: r.Adapter, Status: r.Status,
-			Detail: why, Attempts: r.Attempts, MaybeOtherReply: true,
-		}
-	case id != "":
-		c.last.Put(key, lastReply{id: id, message: message, at: now})
+	if why != "" {
+		*last = lastReply{spoiled: true, at: now}
+		*r = surplus(why, *r)
+		return false
+	}
+	if id != "" {
+		*last = lastReply{id: id, message: message, at: now}
+	}
+	return true
+}
+
+// surplus is the result of a reply that may belong to another message.
+func surplus(why string, r sms.Result) sms.Result {
+	return sms.Result{
+		Outcome: sms.OutcomeUnknown, Refusal: &sms.Refusal{Cause: sms.Unconfirmed, ByProvider: true}, Adapter: r.Adapter, Status: r.Status,
+		Detail: why, Attempts: r.Attempts, MaybeOtherReply: true,
 	}
 }
 

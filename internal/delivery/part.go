@@ -76,7 +76,7 @@ func (run *run) sendWithToken(route Route, plan *adapters.Plan, i int) sms.Resul
 
 // fetchToken requests a token from the provider.
 func (d *Deliverer) fetchToken(ctx context.Context, end time.Time, route Route) (adapters.Token, sms.Result) {
-	ctx, cancel := context.WithDeadline(ctx, d.until(end))
+	ctx, cancel := context.WithDeadline(ctx, d.until(time.Now(), end))
 	defer cancel()
 	r, err := route.Adapter.TokenRequest(ctx, time.Now())
 	if err != nil {
@@ -92,9 +92,9 @@ func (d *Deliverer) fetchToken(ctx context.Context, end time.Time, route Route) 
 	return route.Adapter.ReadToken(reply.Status, reply.Header, reply.Body, reply.Err == nil, time.Now())
 }
 
-// until is the deadline of an attempt that begins now.
-func (d *Deliverer) until(end time.Time) time.Time {
-	if until := time.Now().Add(d.AttemptTimeout); until.Before(end) {
+// until is the deadline of an attempt.
+func (d *Deliverer) until(began, end time.Time) time.Time {
+	if until := began.Add(d.AttemptTimeout); until.Before(end) {
 		return until
 	}
 	return end
