@@ -31,7 +31,7 @@ func TestRestOutlivesReload(t *testing.T) {
 		if got := after.tap(t, otherRecipient()); !strings.HasPrefix(got, "502 ") || p.took != took || time.Since(began) != 0 {
 			t.Errorf("told %q after %v, %d requests", got, time.Since(began), p.took-took)
 		}
-		if _, status := admin(t, "GET", "/acrobits_sms/status"); !strings.Contains(status, `"name":"own","breaker":"open"`) {
+		if _, status := admin(t, "GET", "/acrobits_sms/status"); !strings.Contains(status, `"name":"own","transport":"module","breaker":"open"`) {
 			t.Error(status)
 		}
 		if text := scrape(t, after); !strings.Contains(text, `caddy_acrobits_sms_breaker_open{adapter="own"} 1`) {

@@ -105,6 +105,9 @@ func adminHandler(method string, f func(*http.Request) (any, error)) caddy.Admin
 
 type adapterStatus struct {
 	Name string `json:"name"`
+	// Transport is "direct" if the direct client sends the requests for messages, "module" if the
+	// transport module does.
+	Transport string `json:"transport"`
 	delivery.Status
 }
 
@@ -120,8 +123,8 @@ type journalStatus struct {
 // status returns the state of the accounts and journals in use.
 func status(*http.Request) (any, error) {
 	adapters := []adapterStatus{}
-	for account, name := range accountNames() {
-		adapters = append(adapters, adapterStatus{name, account.Status()})
+	for account, route := range accountRoutes() {
+		adapters = append(adapters, adapterStatus{route.Adapter.Name, transportName(route.Transport), account.Status()})
 	}
 	slices.SortFunc(adapters, func(a, b adapterStatus) int { return strings.Compare(a.Name, b.Name) })
 	all := []journalStatus{}

@@ -3,13 +3,11 @@ package caddymodule
 import (
 	"cmp"
 	"crypto/tls"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +24,8 @@ import (
 
 // matrix is what the cells have in common.
 type matrix struct {
+	module      bool // the transport module sends the requests, instead of the direct client
+	secure      bool // the first provider has TLS
 	certificate *tls.Config
 	roots       string
 	second      *providertest.Provider // a provider that is well
@@ -60,7 +60,7 @@ func (x *matrix) newCell(t *testing.T, c cell, slow time.Duration) *cell {
 	c.matrix, c.text = x, fmt.Sprint("text-", x.texts)
 	var certificate *tls.Config
 	transport := ""
-	if c.fault.At == providertest.HandshakeFails || c.fault.At == providertest.HandshakeHangs {
+	if x.secure || c.fault.At == providertest.HandshakeFails || c.fault.At == providertest.HandshakeHangs {
 		certificate, transport = x.certificate, "tls_trust_pool file "+x.roots+"\n"
 	}
 	c.first = providertest.New(t, c.fault, certificate)
@@ -78,7 +78,11 @@ func (x *matrix) newCell(t *testing.T, c cell, slow time.Duration) *cell {
 	c.site = newSite(t, block)
 	c.site.gateway.Deliverer.Retries = 1             // three take their time
 	for i := range c.site.gateway.Deliverer.Routes { // where a machine is too slow for one cell, the circuit breaker opens for no other
-		c.site.gateway.Deliverer.Routes[i].Account = delivery.NewAccount()
+		route := &c.site.gateway.Deliverer.Routes[i]
+		route.Account = delivery.NewAccount()
+		if x.module {
+			route.Transport = route.Transport.(directTransport).RoundTripper
+		}
 	}
 	return &c
 }
@@ -266,18 +270,18 @@ With 504 *unknown* the app shows "No confirmation. The message may have been sen
 |---|---|---|---|---|---|---|
 `
 
-// Whatever a provider breaks in, one tap is one text at most, and the app is told the truth. The table says what in each case; run
-// it with -update to write it.
+// Whatever a provider breaks in, one tap is one text at most, and the app is told the truth. The table says what in each case, for
+// both transports, with and without TLS; run it with -update to write it.
 func TestFaults(t *testing.T) {
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	x := &matrix{
-		certificate: &tls.Config{Certificates: server.TLS.Certificates}, roots: filepath.Join(t.TempDir(), "roots.pem"),
-		second: providertest.New(t, nil, nil), elsewhere: providertest.New(t, nil, nil),
+	certificate, roots, _ := selfSigned(t)
+	for _, x := range []*matrix{{}, {module: true}, {secure: true}, {module: true, secure: true}} {
+		x.certificate, x.roots = &tls.Config{Certificates: []tls.Certificate{certificate}}, roots
+		t.Run(fmt.Sprintf("module %t TLS %t", x.module, x.secure), x.test)
 	}
-	if err := os.WriteFile(x.roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+}
+
+func (x *matrix) test(t *testing.T) {
+	x.second, x.elsewhere = providertest.New(t, nil, nil), providertest.New(t, nil, nil)
 	old, err := os.ReadFile(faultsFile)
 	if err != nil && !*update {
 		t.Fatal(err)
@@ -294,7 +298,7 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	table := faultsHead + strings.Join(rows, "")
-	if *update {
+	if *update && !x.module && !x.secure {
 		if err := os.WriteFile(faultsFile, []byte(table), 0o644); err != nil {
 			t.Fatal(err)
 		}

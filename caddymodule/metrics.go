@@ -86,14 +86,23 @@ func countMessage(response *gateway.Response) {
 // alphabetical order of the adapters that use it.
 func accountNames() map[*delivery.Account]string {
 	names := make(map[*delivery.Account]string)
+	for account, route := range accountRoutes() {
+		names[account] = route.Adapter.Name
+	}
+	return names
+}
+
+// accountRoutes returns the accounts of all gateways in use, each with the route of accountNames.
+func accountRoutes() map[*delivery.Account]delivery.Route {
+	routes := make(map[*delivery.Account]delivery.Route)
 	for _, g := range gatewaysInUse() {
 		for _, route := range g.Deliverer.Routes {
-			if name, seen := names[route.Account]; !seen || route.Adapter.Name < name {
-				names[route.Account] = route.Adapter.Name
+			if other, seen := routes[route.Account]; !seen || route.Adapter.Name < other.Adapter.Name {
+				routes[route.Account] = route
 			}
 		}
 	}
-	return names
+	return routes
 }
 
 // accountGauges collects the gauges of accounts when they are scraped.

@@ -350,7 +350,7 @@ func (h *Handler) provisionRoutes(own map[string]*adapters.Definition, transport
 		account := acquireShared(&h.resources, accounts, adapter.Account(), newAccount)
 		h.resources.add(account.Limit(a.Concurrency, a.Rate))
 		h.gateway.Deliverer.Routes = append(h.gateway.Deliverer.Routes, delivery.Route{
-			Adapter: adapter, Transport: transport, Account: account, Weight: a.Weight,
+			Adapter: adapter, Transport: h.transportFor(adapter, transport), Account: account, Weight: a.Weight,
 		})
 	}
 	for i, exclude := range routing.Filters(all) {

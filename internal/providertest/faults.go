@@ -10,6 +10,7 @@ package providertest
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -127,7 +128,14 @@ func Faults(elsewhere string) []*Fault {
 	)
 }
 
-func reset(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }
+// reset closes the connection below TLS.
+func reset(c net.Conn) {
+	if t, is := c.(*tls.Conn); is {
+		c = t.NetConn()
+	}
+	_ = c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+}
 
 // hang waits until the client closes the connection.
 func hang(c net.Conn) { _, _ = io.Copy(io.Discard, c) }

@@ -99,7 +99,7 @@ func start(t testing.TB, f *Fault, certificate *tls.Config, draw func(first bool
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f != nil && (f.At == HandshakeFails || f.At == HandshakeHangs) {
+	if certificate != nil {
 		p.URL = "https://" + address
 	}
 	return p
