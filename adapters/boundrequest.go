@@ -30,6 +30,7 @@ type boundRequest struct {
 	query    []*field
 	fields   []*field
 	sign     signer
+	head     fixedHead
 }
 
 // errLacksOption means that the options of an account do not suffice to make a request.
@@ -92,6 +93,7 @@ func (o *requestTemplate) bind(base *url.URL, reply *reply, options map[string]s
 	if o.sign != nil {
 		c.sign, err = o.sign.bind(options)
 	}
+	c.head = c.fixHead()
 	return c, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/h1"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -25,17 +26,84 @@ func (a *Adapter) ReadsHeaders() bool {
 	return false
 }
 
+// fixedHead is what the heads of all requests have in common: start is the method and the path with
+// its query, end is the version, Host and the headers that never change. It is empty if the request
+// is signed or its path depends on the message.
+type fixedHead struct{ start, end []byte }
+
+// fixHead makes the fixedHead of a request. A head that cannot be sent is left to AppendRequest,
+// which refuses it.
+func (c *boundRequest) fixHead() (head fixedHead) {
+	if c.fixed == nil || c.sign != nil || !h1.ValidTarget(c.fixed.RequestURI()) {
+		return head
+	}
+	end, err := h1.AppendHeader([]byte(" HTTP/1.1"), "Host", c.fixed.Host)
+	for name, values := range c.header {
+		if err == nil {
+			end, err = h1.AppendHeader(end, name, values[0])
+		}
+	}
+	if err == nil {
+		end, err = h1.AppendHeader(end, "Accept-Encoding", "gzip")
+	}
+	if err != nil {
+		return head
+	}
+	return fixedHead{append([]byte(c.method+" "), c.fixed.RequestURI()...), end}
+}
+
 // AppendRequest makes the request for part i as Request does, but appends it to b as it is sent. The
 // Request of the call is nil.
 func (p *Plan) AppendRequest(b []byte, i int, token sms.Hidden, now time.Time) (*Call, []byte, error) {
-	call, err := p.Request(context.Background(), i, token, now)
+	part := &p.parts[i]
+	call := &Call{adapter: p.adapter, request: part.request, message: part.vars.message, token: token}
+	if part.request.head.start != nil {
+		part.vars.token, part.vars.now = token, now
+		b, refusal := part.request.appendTo(b, &part.vars)
+		if refusal != nil {
+			return nil, b, refusal
+		}
+		return call, b, nil
+	}
+	whole, err := p.Request(context.Background(), i, token, now)
 	if err != nil {
 		return nil, b, err
 	}
-	call.Request.Header["Accept-Encoding"] = []string{"gzip"}
-	if b, err = h1.AppendRequest(b, call.Request); err != nil {
+	whole.Request.Header["Accept-Encoding"] = []string{"gzip"}
+	if b, err = h1.AppendRequest(b, whole.Request); err != nil {
 		return nil, b, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 	}
-	call.Request = nil
 	return call, b, nil
+}
+
+// appendTo is build for a request with a fixedHead.
+func (c *boundRequest) appendTo(b []byte, v *vars) ([]byte, *sms.Refusal) {
+	v.included = 0
+	b, err := c.appendQuery(append(b, c.head.start...), v)
+	b = append(b, c.head.end...)
+	for _, h := range c.dynamic {
+		if value, ok := h.value.value(v); ok && err == nil {
+			b, err = h1.AppendHeader(b, h.name, value)
+		}
+	}
+	body, encodeErr := c.encode(c.body, c.fields, v, max(1, len(v.text)))
+	if err != nil || encodeErr != nil {
+		return b, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
+	}
+	if refusal := c.checkContent(v); refusal != nil {
+		return b, refusal
+	}
+	return append(h1.AppendLength(b, c.method, len(body)), body...), nil
+}
+
+// appendQuery appends the `query` block to the target of a request.
+func (c *boundRequest) appendQuery(b []byte, v *vars) ([]byte, error) {
+	query, err := c.encode(wire.Form, c.query, v, 0)
+	if err != nil || len(query) == 0 {
+		return b, err
+	}
+	if c.fixed.RawQuery != "" {
+		return append(append(b, '&'), query...), nil
+	}
+	return append(append(b, '?'), query...), nil
 }

@@ -174,8 +174,16 @@ func (c *boundRequest) build(ctx context.Context, v *vars) (*http.Request, []byt
 	if err != nil {
 		return nil, nil, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 	}
-	if c.block.content&contentOf(v.message)&^v.included != 0 { // a `when` group dropped content that no other member carries
-		return nil, nil, sms.Refuse(sms.UnsupportedContent)
+	if refusal := c.checkContent(v); refusal != nil {
+		return nil, nil, refusal
 	}
 	return r, body, nil
+}
+
+// checkContent refuses a message if a `when` group dropped content that no other member carries.
+func (c *boundRequest) checkContent(v *vars) *sms.Refusal {
+	if c.block.content&contentOf(v.message)&^v.included != 0 {
+		return sms.Refuse(sms.UnsupportedContent)
+	}
+	return nil
 }
