@@ -85,37 +85,46 @@ func textMessage(body string) *sms.Message {
 }
 
 // A reply too many is never the tick of a text that the provider refused, and no failure of the
-// account.
+// account, on both transports.
 func TestRepliesTooMany(t *testing.T) {
-	p := &talkative{
-		pause: func(n int) time.Duration { return time.Duration(n%21) * 100 * time.Microsecond },
-		id:    func(n int) string { return fmt.Sprint("id-", n) },
-	}
-	d := deliverer(t, p.start(t))
-	for n := range 300 {
-		if r := d.Deliver(t.Context(), textMessage("yes "+fmt.Sprint(n)), new(Untracked)); r.Outcome == sms.Refused {
-			t.Fatalf("text %d is refused: %s", n, r.Detail)
+	for _, direct := range []bool{true, false} {
+		p := &talkative{
+			pause: func(n int) time.Duration { return time.Duration(n%21) * 100 * time.Microsecond },
+			id:    func(n int) string { return fmt.Sprint("id-", n) },
 		}
-		if r := d.Deliver(t.Context(), textMessage("no "+fmt.Sprint(n)), new(Untracked)); r.Outcome == sms.Accepted {
-			t.Fatalf("text %d was refused and gets the tick of %s", n, r.ID)
+		url := p.start(t)
+		d := deliverer(t, url)
+		if direct {
+			useDirect(t, d, url)
 		}
-	}
-	if s := d.Routes[0].Account.Status(); s.Breaker != Closed {
-		t.Errorf("the circuit breaker is %s", s.Breaker)
+		for n := range 300 {
+			if r := d.Deliver(t.Context(), textMessage("yes "+fmt.Sprint(n)), new(Untracked)); r.Outcome == sms.Refused {
+				t.Fatalf("direct %t: text %d is refused: %s", direct, n, r.Detail)
+			}
+			if r := d.Deliver(t.Context(), textMessage("no "+fmt.Sprint(n)), new(Untracked)); r.Outcome == sms.Accepted {
+				t.Fatalf("direct %t: text %d was refused and gets the tick of %s", direct, n, r.ID)
+			}
+		}
+		if s := d.Routes[0].Account.Status(); s.Breaker != Closed {
+			t.Errorf("direct %t: the circuit breaker is %s", direct, s.Breaker)
+		}
 	}
 }
 
 // An API may answer all messages with one id if its definition says so. One that does not is not
 // believed.
 func TestOneIDForAll(t *testing.T) {
-	for i, shared := range []bool{false, true, false, true} {
+	for i, shared := range []bool{false, true, false, true, false, true} {
 		id := "queued"
-		if i >= 2 {
+		if i == 2 || i == 3 {
 			id += "-15551231234" // the recipient's number, so that only the phone gets it
 		}
 		p := &talkative{pause: func(int) time.Duration { return -1 }, id: func(int) string { return id }}
 		url := p.start(t)
 		d := deliverer(t, url)
+		if i >= 4 {
+			useDirect(t, d, url)
+		}
 		if shared {
 			def, err := adapters.Parse("p", "p", 1, strings.Replace(definition, "id id", "id id shared", 1))
 			if err != nil {
