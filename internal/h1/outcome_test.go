@@ -207,7 +207,7 @@ func TestBreaksInRequest(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	slowly := func(text string) func(int, net.Conn, *http.Request) bool {
 		return func(_ int, c net.Conn, _ *http.Request) bool {
-			tick := time.NewTicker(20 * time.Millisecond)
+			tick := time.NewTicker(25 * time.Millisecond)
 			defer tick.Stop()
 			for i := range text {
 				if _, err := io.WriteString(c, text[i:i+1]); err != nil {
@@ -261,9 +261,9 @@ func TestDeadline(t *testing.T) {
 				if ask == nil {
 					ask = request("/text")
 				}
-				// The machine may have something else to do, but not three times.
+				// The machine may have something else to do, but not five times.
 				for try := 1; ; try++ {
-					until := time.Now().Add(100 * time.Millisecond)
+					until := time.Now().Add(200 * time.Millisecond)
 					if name == "past" {
 						until = time.Now()
 					}
@@ -274,17 +274,18 @@ func TestDeadline(t *testing.T) {
 						r.Done(true)
 					}
 					var notSent *NotSentError
-					if errors.As(err, &notSent) != phase.notSent || !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+					slow := errors.As(err, &notSent) && !phase.notSent // it took so long to connect
+					if phase.notSent && notSent == nil || !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
 						t.Fatalf("%d, %v", r.Status, err)
 					}
 					if c.idleCount() > 0 {
 						t.Fatal("the connection is kept")
 					}
-					if late >= 0 && late < 50*time.Millisecond {
+					if late >= 0 && late < 50*time.Millisecond && !slow {
 						break
 					}
-					if try == 3 {
-						t.Fatalf("%s after the deadline", late)
+					if try == 5 {
+						t.Fatalf("%s after the deadline, %v", late, err)
 					}
 				}
 				if name == "past" && s.opened > 0 {
