@@ -138,8 +138,10 @@ func (x *sendRequest) gatewayRequest() gateway.Request {
 // siteOf returns host and path of the URL that the app uses. The port is left out, because
 // instances of one site may listen on different ports.
 func siteOf(host, path string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	if strings.IndexByte(host, ':') >= 0 { // else SplitHostPort allocates an error
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
 	}
 	return strings.TrimSuffix(strings.ToLower(host), ".") + path
 }

@@ -21,7 +21,7 @@ func (run *run) attempt(ctx context.Context, route Route, plan *adapters.Plan, i
 	if direct, is := route.Transport.(Direct); is {
 		return run.attemptDirect(direct, route, plan, i, token)
 	}
-	ctx, cancel := context.WithDeadline(ctx, run.until(time.Now(), run.end))
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), run.until(time.Now(), run.end))
 	defer cancel()
 	way := progress{stop: cancel, connections: route.Account.connections}
 	x, err := plan.Request(httptrace.WithClientTrace(ctx, way.trace()), i, token, time.Now())

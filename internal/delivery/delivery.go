@@ -70,7 +70,7 @@ type Deliverer struct {
 // the missing ones. It ignores the context's cancellation and deadline: a message is sent even if
 // the app closes its connection.
 func (d *Deliverer) Deliver(ctx context.Context, m *sms.Message, log Log) sms.Result {
-	run := &run{Deliverer: d, ctx: context.WithoutCancel(ctx), end: d.End(m), message: m, log: log}
+	run := &run{Deliverer: d, ctx: ctx, end: d.End(m), message: m, log: log}
 	if adapter, split, accepted := log.Sent(); accepted > 0 {
 		return run.resume(adapter, split, accepted)
 	}

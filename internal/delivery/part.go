@@ -35,9 +35,16 @@ func (run *run) sendWhenAllowed(route Route, plan *adapters.Plan, i int) sms.Res
 		r.Detail = why
 		return r
 	}
-	r := sms.Result{Refusal: sms.Refuse(sms.Unconfirmed)} // leave gets this result if sendWithToken panics
-	defer func() { leave(r) }()
+	var r sms.Result
+	returned := false
+	defer func() {
+		if !returned { // sendWithToken panics
+			r = sms.Result{Refusal: sms.Refuse(sms.Unconfirmed)}
+		}
+		leave(r)
+	}()
 	r = run.sendWithToken(route, plan, i)
+	returned = true
 	return r
 }
 
@@ -48,7 +55,7 @@ func (run *run) sendWithToken(route Route, plan *adapters.Plan, i int) sms.Resul
 	if !route.Adapter.NeedsToken() {
 		return run.attempt(run.ctx, route, plan, i, sms.Hidden{})
 	}
-	ctx, cancel := context.WithDeadline(run.ctx, end)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(run.ctx), end)
 	defer cancel()
 	fetch := func(ctx context.Context) (adapters.Token, sms.Result) { return d.fetchToken(ctx, end, route) }
 	attempts := 0

@@ -13,7 +13,7 @@ import (
 // run is the delivery of one message. It is not safe for concurrent use.
 type run struct {
 	*Deliverer
-	ctx      context.Context
+	ctx      context.Context // only its values count, not its end
 	end      time.Time
 	message  *sms.Message
 	log      Log

@@ -137,17 +137,30 @@ func tooBusy() error {
 // lockoutName is the name under which the lockout counts a user's failures.
 func (g *Gateway) lockoutName(user string) string { return string(g.BillingKey[:]) + user }
 
+// lockoutName is that of the gateway, made once for each user that a request names in a row.
+func (s *send) lockoutName(user string) string {
+	if s.lockoutKey == "" || s.lockoutUser != user {
+		s.lockoutUser, s.lockoutKey = user, s.Gateway.lockoutName(user)
+	}
+	return s.lockoutKey
+}
+
 // lockedOut reports whether a user is locked for the network of the request.
 func (s *send) lockedOut(user string) bool {
 	return !s.knowsNetwork(user) && s.Guard.LockedOut(s.req.Network, s.lockoutName(user), time.Now())
 }
 
-func (s *send) knowsNetwork(user string) bool { return s.KnowsNetwork(user, s.req.Network) }
+func (s *send) knowsNetwork(user string) bool {
+	return s.knowsName(s.lockoutName(user), s.req.Network)
+}
 
 // KnowsNetwork reports whether a user logged in from a network in the last 30 days. It includes
 // logins before a restart.
 func (g *Gateway) KnowsNetwork(user string, network netip.Prefix) bool {
-	name := g.lockoutName(user)
+	return g.knowsName(g.lockoutName(user), network)
+}
+
+func (g *Gateway) knowsName(name string, network netip.Prefix) bool {
 	return g.Guard.IsKnown(network, name, time.Now(), func() time.Time { return g.Journal.LastLogin(name, network) })
 }
 

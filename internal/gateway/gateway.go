@@ -169,6 +169,8 @@ type send struct {
 	Response
 	ctx context.Context
 	req Request
+
+	lockoutUser, lockoutKey string // of the last call of lockoutName
 }
 
 // Send handles a request: it authenticates the sender, classifies the request, checks the numbers,

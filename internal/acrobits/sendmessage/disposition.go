@@ -26,6 +26,10 @@ func parseDisposition(s string) (d sms.Disposition) {
 		id = ""
 	}
 	d.ID = id
+	if list == "" {
+		return d
+	}
+	d.Wishes = make([]string, 0, strings.Count(list, ",")+1)
 	for wish := range strings.SplitSeq(list, ",") {
 		if wish = trimInvisible(wish); wish != "" {
 			d.Wishes = append(d.Wishes, wish)
