@@ -39,6 +39,7 @@ const (
 	literalValue           // true, false, null or a number, copied unchanged
 	integerValue           // a hole whose text must be a whole number
 	absentValue            // an option without a value, in a list with several values
+	fileValue              // the bytes of files
 )
 
 // bindFields replaces the holes of options by their values. It drops values of absent options, and
@@ -115,6 +116,9 @@ func write(e *wire.Encoder, fields []*field, v *vars) {
 
 // write writes a value and reports whether it is present.
 func (val *value) write(e *wire.Encoder, name string, v *vars) bool {
+	if val.kind == fileValue {
+		return val.writeFiles(e, name, v)
+	}
 	if val.template.isList() {
 		for _, url := range v.media() {
 			e.Text(name, url)

@@ -38,6 +38,9 @@ func (p *parser) parseFields(block []*syntax.Statement, kind wire.Format) ([]*fi
 				return nil, s.Fail("the block is empty")
 			}
 			if f.kind == nested {
+				if haveFiles(children) {
+					return nil, s.Fail("a value that is JSON must not contain files; write json { … } as the body")
+				}
 				f.children[0].children = children
 			} else {
 				f.children = children
@@ -150,8 +153,12 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 		if t.isList() && len(args) > 1 {
 			return s.Fail("{%s} must be the only value of its list, or the values after it would move", mediaHole)
 		}
-		if _, media := t.holds(mediaHole); media && (!t.isList() || kind == wire.JSON && f.kind != list) {
-			return s.Fail("{%s} is a list: write %s[] {%s}", mediaHole, shown(), mediaHole)
+		isFile, err := t.checkFiles(s, f, kind)
+		if err != nil {
+			return err
+		}
+		if at := slices.IndexFunc(t, func(p part) bool { return p.media.all }); at >= 0 && (!t.isList() || kind == wire.JSON && f.kind != list) {
+			return s.Fail("{%s} is a list: write %s[] {%s}", t[at].hole, shown(), t[at].hole)
 		}
 		if _, fixed := t.fixed(); fixed && typed == integerValue {
 			return s.Fail("int is only for a hole; write a fixed number without it: %s 5", shown())
@@ -160,6 +167,12 @@ func (p *parser) parseField(s *syntax.Statement, f *field, kind wire.Format) err
 			p.markNumbers(t)
 		}
 		v := value{template: t, kind: typed}
+		if isFile {
+			if typed == integerValue {
+				return s.Fail("int is only for a hole that is a number")
+			}
+			v.kind = fileValue
+		}
 		if kind == wire.JSON && !w.Quoted && typed == textValue && wire.IsLiteral(w.Text) {
 			v.kind = literalValue
 		}

@@ -116,7 +116,8 @@ func join(base *url.URL, path string) (*url.URL, error) {
 	return &u, err
 }
 
-// request makes an unsigned request and returns it together with its body.
+// request makes an unsigned request and returns it together with the bytes of its body,
+// without those of files.
 func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []byte, error) {
 	target := c.fixed
 	if target == nil {
@@ -134,11 +135,11 @@ func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []b
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(query) > 0 {
+	if len(query.Bytes) > 0 {
 		if u.RawQuery != "" {
 			u.RawQuery += "&"
 		}
-		u.RawQuery += string(query)
+		u.RawQuery += string(query.Bytes)
 	}
 	header := maps.Clone(c.header)
 	for _, h := range c.dynamic {
@@ -153,14 +154,14 @@ func (c *boundRequest) request(ctx context.Context, v *vars) (*http.Request, []b
 	r := c.blank.WithContext(ctx)
 	r.URL, r.Host, r.Header = &u, u.Host, header
 	setBody(r, body)
-	return r, body, nil
+	return r, body.Bytes, nil
 }
 
 // encode writes members in a format.
-func (c *boundRequest) encode(f wire.Format, fields []*field, v *vars, size int) ([]byte, error) {
+func (c *boundRequest) encode(f wire.Format, fields []*field, v *vars, size int) (wire.Body, error) {
 	e := wire.NewEncoder(f, c.boundary, size)
 	write(&e, fields, v)
-	return e.Bytes()
+	return e.Body()
 }
 
 // setBody sets the body so that net/http never sends a request twice. If a kept-alive connection
@@ -168,9 +169,16 @@ func (c *boundRequest) encode(f wire.Format, fields []*field, v *vars, size int)
 // or the request has an Idempotency-Key, and the body can be read again. setBody makes such bodies
 // readable only once. net/http repeats all other requests only if it certainly wrote nothing of
 // them, which is safe.
-func setBody(r *http.Request, body []byte) {
+func setBody(r *http.Request, b wire.Body) {
+	body := b.Bytes
 	repeats := r.Method == http.MethodGet || r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
 	switch {
+	case !b.Whole():
+		r.Body, r.ContentLength = b.Open(), b.Len()
+		if !repeats {
+			r.GetBody = func() (io.ReadCloser, error) { return b.Open(), nil }
+		}
+		return
 	case len(body) == 0 && repeats:
 		r.Body = io.NopCloser(strings.NewReader(""))
 		if r.Method == http.MethodGet {

@@ -53,7 +53,7 @@ func (c *boundRequest) fixHead() (head fixedHead) {
 }
 
 // AppendRequest makes the request for part i as Request does, but appends it to b as it is sent. The
-// Request of the call is nil.
+// Request of the call is nil. If Streams is true, only Request can make the request.
 func (p *Plan) AppendRequest(b []byte, i int, token sms.Hidden, now time.Time) (*Call, []byte, error) {
 	part := &p.parts[i]
 	call := &Call{adapter: p.adapter, request: part.request, message: part.vars.message, token: token}
@@ -87,23 +87,23 @@ func (c *boundRequest) appendTo(b []byte, v *vars) ([]byte, *sms.Refusal) {
 		}
 	}
 	body, encodeErr := c.encode(c.body, c.fields, v, max(1, len(v.text)))
-	if err != nil || encodeErr != nil {
+	if err != nil || encodeErr != nil || !body.Whole() {
 		return b, sms.RefuseAs(sms.UnsupportedContent, sms.UnknownContent)
 	}
 	if refusal := c.checkContent(v); refusal != nil {
 		return b, refusal
 	}
-	return append(h1.AppendLength(b, c.method, len(body)), body...), nil
+	return append(h1.AppendLength(b, c.method, len(body.Bytes)), body.Bytes...), nil
 }
 
 // appendQuery appends the `query` block to the target of a request.
 func (c *boundRequest) appendQuery(b []byte, v *vars) ([]byte, error) {
 	query, err := c.encode(wire.Form, c.query, v, 0)
-	if err != nil || len(query) == 0 {
+	if err != nil || len(query.Bytes) == 0 {
 		return b, err
 	}
 	if c.fixed.RawQuery != "" {
-		return append(append(b, '&'), query...), nil
+		return append(append(b, '&'), query.Bytes...), nil
 	}
-	return append(append(b, '?'), query...), nil
+	return append(append(b, '?'), query.Bytes...), nil
 }

@@ -60,6 +60,7 @@ func FuzzDefinition(f *testing.F) {
 	f.Add(whole)
 	f.Add("send {\n when\n}")
 	f.Add("a {\n}\n}")
+	f.Add("base_url https://x\nsend {\nPOST /\nmultipart {\na json {\nb {sms.media.0.type}\n}\nc {sms.media.file}\nd x{sms.media.0.base64}\n}\n}\nreply json\naccepted status 200\nid id")
 	f.Add("base_url https://x\nmedia {\nfiles 2\neach 1MB\ntotal 5MiB\ntypes image/* text/x-vcard\nsource x\n}\nsend {\nPOST /\njson {\nm[] {sms.media}\n}\n}\nreply json\naccepted status 200\nid id")
 	f.Add("id `")
 	f.Fuzz(func(t *testing.T, source string) {

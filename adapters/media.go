@@ -21,8 +21,8 @@ type mediaBlock struct {
 // mediaWords are the statements of a media block.
 var mediaWords = []string{"files", "each", "total", "types", "source"}
 
-// mediaType matches a media type in lower case without parameters, or all types of a kind.
-var mediaType = regexp.MustCompile(`^[a-z]+/([a-z0-9][a-z0-9.+-]*|\*)$`)
+// mediaTypePattern matches a media type in lower case without parameters, or all types of a kind.
+var mediaTypePattern = regexp.MustCompile(`^[a-z]+/([a-z0-9][a-z0-9.+-]*|\*)$`)
 
 // parseMedia reads a media block.
 func parseMedia(block *syntax.Statement) (*mediaBlock, error) {
@@ -65,7 +65,7 @@ func (b *mediaBlock) parse(s *syntax.Statement) (err error) {
 			return s.Fail("write media types: types image/jpeg image/png, or all of a kind: types image/*")
 		}
 		for _, w := range s.Args() {
-			if !mediaType.MatchString(w.Text) {
+			if !mediaTypePattern.MatchString(w.Text) {
 				return s.Fail("a media type has lower-case letters and one /: types image/jpeg image/png, or all of a kind: types image/*")
 			}
 			b.Types = append(b.Types, w.Text)

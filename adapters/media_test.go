@@ -1,6 +1,9 @@
 package adapters
 
 import (
+	"io"
+	"mime"
+	"mime/multipart"
 	"strings"
 	"testing"
 
@@ -69,5 +72,120 @@ func TestMediaMistakes(t *testing.T) {
 	}
 	if _, err := Parse("own", "x", 1, whole); err != nil {
 		t.Error(err)
+	}
+}
+
+// pictures returns pictures with these contents, without URLs.
+func pictures(contents ...string) (list []sms.Media) {
+	for i, content := range contents {
+		list = append(list, sms.Media{
+			Type: "image/jpeg", Name: string(rune('1'+i)) + ".jpg", Size: int64(len(content)),
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil },
+		})
+	}
+	return list
+}
+
+// Bytes of files are written as base64 in every place that can contain them.
+func TestMediaHoles(t *testing.T) {
+	for name, c := range map[string]struct{ send, want string }{
+		"one":         {"json {\nt {sms.media.0.type}\nn {sms.media.0.name}\ns int {sms.media.0.size}\nd {sms.media.0.base64}\ne {sms.media.1.base64}\n}", `{"t":"image/jpeg","n":"1.jpg","s":2,"d":"SGk=","e":"WW8="}`},
+		"a list":      {"json {\nd[] {sms.media.base64}\n}", `{"d":["SGk=","WW8="]}`},
+		"data URI":    {"json {\nd \"data:{sms.media.0.type};base64,{sms.media.0.base64}\"\ne {sms.media.1.base64}\n}", `{"d":"data:image/jpeg;base64,SGk=","e":"WW8="}`},
+		"third":       {"json {\nd[] {sms.media.base64}\nx {sms.media.2.base64}\nwhen {sms.media.2.base64} {\ny {sms.media.2.type}\n}\n}", `{"d":["SGk=","WW8="]}`},
+		"a group":     {"json {\nwhen {sms.media.1.base64} {\nd {sms.media.0.base64}\ne {sms.media.1.base64}\n}\n}", `{"d":"SGk=","e":"WW8="}`},
+		"xml":         {"xml {\nm {\np[] {sms.media.base64}\n}\n}", `<?xml version="1.0" encoding="UTF-8"?><m><p>SGk=</p><p>WW8=</p></m>`},
+		"one is lost": {"json {\nd {sms.media.0.base64}\nn {sms.media.1.name}\n}", ""},
+	} {
+		m := saying("")
+		m.Media = pictures("Hi", "Yo")
+		x, err := define(t, "POST /\n"+c.send, "", nil).Prepare(t.Context(), m, noToken, now)
+		if c.want == "" {
+			if causeOf(err) != "unsupported_content" {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if body := readBody(t, x.Request); body != c.want || x.Request.ContentLength != int64(len(body)) {
+			t.Errorf("%s: %d bytes\n got %s\nwant %s", name, x.Request.ContentLength, body, c.want)
+		}
+		if again, err := x.Request.GetBody(); err != nil {
+			t.Error(err)
+		} else if body, err := io.ReadAll(again); err != nil || string(body) != c.want {
+			t.Errorf("%s: the second time %s, %v", name, body, err)
+		}
+	}
+	// A provider that takes bytes cannot send a file of which only the URL is known, and the other
+	// way round.
+	for name, c := range map[string]struct {
+		send  string
+		media []sms.Media
+	}{
+		"bytes": {"json {\nt {sms.body}\nd {sms.media.0.base64}\n}", mediaAt("https://f/1")},
+		"all":   {"json {\nt {sms.body}\nd[] {sms.media.base64}\n}", mediaAt("https://f/1")},
+		"file":  {"multipart {\nt {sms.body}\nd {sms.media.file}\n}", mediaAt("https://f/1")},
+		"URL":   {"json {\nt {sms.body}\nd {sms.media.0}\n}", pictures("Hi")},
+		"URLs":  {"json {\nt {sms.body}\nd[] {sms.media}\n}", append(mediaAt("https://f/1"), pictures("Hi")...)},
+	} {
+		m := saying("Hi")
+		m.Media = c.media
+		if _, err := define(t, "POST /\n"+c.send, "", nil).Prepare(t.Context(), m, noToken, now); causeOf(err) != "unsupported_content" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Files are parts of a form with name and type, and a JSON value beside them says that it is one.
+func TestFileParts(t *testing.T) {
+	m := saying("Hi")
+	m.Media = pictures("one", "two")
+	m.Media[1].Type = ""
+	r, body := request(t, define(t, "POST /\nmultipart {\njson json {\ntext {sms.body}\n}\nattachment {sms.media.file}\nlast {sms.media.0.file}\n}", "", nil), m)
+	_, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := multipart.NewReader(strings.NewReader(body), params["boundary"])
+	for _, want := range []string{`json  application/json {"text":"Hi"}`, "attachment 1.jpg image/jpeg one", "attachment 2.jpg application/octet-stream two", "last 1.jpg image/jpeg one"} {
+		part, err := parts.NextPart()
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(part)
+		if got := part.FormName() + " " + part.FileName() + " " + part.Header.Get("Content-Type") + " " + string(content); err != nil || got != want {
+			t.Errorf("%s, want %s, %v", got, want, err)
+		}
+	}
+	if _, err := parts.NextPart(); err != io.EOF {
+		t.Errorf("another part, %v", err)
+	}
+}
+
+// Bytes of files in a place that cannot contain them are refused.
+func TestMediaHoleMistakes(t *testing.T) {
+	for send, want := range map[string]string{
+		"form {\na {sms.media.0.base64}\n}":                   "x:4: {sms.media.0.base64} is not allowed in form and query; write multipart { … }",
+		"query {\na {sms.media.0.base64}\n}":                  "x:4: {sms.media.0.base64} is not allowed in form and query",
+		"json {\na {sms.media.0.file}\n}":                     "x:4: {sms.media.0.file} is a part of a form: write multipart { NAME {sms.media.0.file} }",
+		"multipart {\na x{sms.media.0.file}\n}":               "x:4: {sms.media.0.file} is a part of a form",
+		"multipart {\na json {\nb {sms.media.0.base64}\n}\n}": "x:4: a value that is JSON must not contain files",
+		"json {\na \"{sms.media.0.base64} x\"\n}":             "x:4: {sms.media.0.base64} must be the last part of its value",
+		"json {\na {sms.media.base64}\n}":                     "x:4: {sms.media.base64} is a list: write NAME[] {sms.media.base64}",
+		"json {\na[] x{sms.media.base64}\n}":                  "x:4: {sms.media.base64} is a list",
+		"json {\na[] {sms.media.type}\n}":                     "x:4: unknown hole",
+		"json {\na[] {sms.media.0.urls}\n}":                   "x:4: unknown hole",
+		"json {\na[] {sms.media.62.type}\n}":                  "x:4: unknown hole",
+		"json {\na int {sms.media.0.base64}\n}":               "x:4: int is only for a hole that is a number",
+		"xml {\na {\n@b {sms.media.0.base64}\n}\n}":           "x:5: {sms.media.0.base64} needs an element of its own",
+		"header X {sms.media.0.name}":                         "x:3: {sms.media.0.name} is not allowed in a header",
+		"sign zadarma a b\njson {\na {sms.media.0.base64}\n}": "x:1: a signature covers the whole body",
+	} {
+		_, err := Parse("own", "x", 1, "send {\nPOST /\n"+send+"\n}\nbase_url https://x\nreply json\naccepted status 200\nid id")
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", send, err, want)
+		}
 	}
 }

@@ -89,6 +89,16 @@ func (p *parser) named(name string) string {
 // holes returns the names of all holes that the definition may use, without braces.
 func (p *parser) holes() []string {
 	list := []string{mediaHole, tokenHole}
+	for form, f := range mediaForms {
+		if form == "" {
+			list = append(list, mediaHole+".0")
+			continue
+		}
+		list = append(list, mediaHole+".0."+form)
+		if f.carries() {
+			list = append(list, mediaHole+"."+form)
+		}
+	}
 	for h := range holes {
 		list = append(list, h)
 	}

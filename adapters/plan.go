@@ -149,6 +149,12 @@ func (p *Plan) Segments() (sum int) {
 // Part returns the message of part i.
 func (p *Plan) Part(i int) *sms.Message { return p.parts[i].vars.message }
 
+// Streams reports whether the request for part i contains files, which are read while it is sent.
+func (p *Plan) Streams(i int) bool {
+	part := &p.parts[i]
+	return len(part.vars.message.Media) > 0 && part.request.streams()
+}
+
 // Request makes the request for part i. If NeedsToken is true, token must be a token from the reply
 // to TokenRequest. The error wraps a *sms.Refusal: this API cannot send the message, but another
 // may.

@@ -49,6 +49,9 @@ func (o *requestTemplate) check(s *syntax.Statement) error {
 	if o.method == "" {
 		return s.Fail("the method and path are missing: POST /path")
 	}
+	if o.sign != nil && o.streams() {
+		return s.Fail("a signature covers the whole body, and {sms.media.N.base64} and {sms.media.N.file} are read while the body is sent")
+	}
 	if o.method == "GET" && o.body != wire.None {
 		return o.bodyAt.Fail("GET has no body, write query { … }")
 	}

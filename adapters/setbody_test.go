@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 )
 
 // lateBody is a body on a machine that is too busy to read it before the header is written.
@@ -42,7 +44,7 @@ func TestGETWithoutBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		setBody(r, nil)
+		setBody(r, wire.Body{})
 		w := &written{header: make(chan struct{})}
 		r.Body = lateBody{r.Body, w.header}
 		if err := r.Write(w); err != nil {

@@ -27,6 +27,7 @@ type part struct {
 	hole    string
 	fill    filler
 	content content
+	media   mediaPart // of a hole of files
 }
 
 // content is the set of a message's contents that must not be lost. Bit n stands for picture or
@@ -205,20 +206,9 @@ func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 		p.content |= h.content
 		return h, nil
 	}
-	if name == mediaHole {
-		p.content |= allMedia
-		return part{hole: name}, nil
-	}
-	if index, ok := strings.CutPrefix(name, mediaHole+"."); ok {
-		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < maxMedia {
-			p.content |= 1 << n
-			return part{hole: name, content: 1 << n, fill: func(v *vars) string {
-				if n < len(v.message.Media) {
-					return v.message.Media[n].URL.Reveal()
-				}
-				return ""
-			}}, nil
-		}
+	if h, ok := parseMediaHole(name); ok {
+		p.content |= h.content
+		return h, nil
 	}
 	for _, foreign := range []string{
 		"http.", "env.", "file.", "system.", "time.", "tls_", "vars.", "args", "block", "client_ip", "cookie.", "dir", "err.", "file", "header.",
@@ -358,8 +348,9 @@ func (t template) optionName() string {
 	return strings.TrimPrefix(hole, optionHole)
 }
 
-// isList reports whether the template is {sms.media}, which is never joined with other text.
-func (t template) isList() bool { return len(t) == 1 && t[0].hole == mediaHole }
+// isList reports whether the template is a hole of all files, such as {sms.media}, which is never
+// joined with other text.
+func (t template) isList() bool { return len(t) == 1 && t[0].media.all }
 
 // holds returns the first hole that has one of the names. A name that ends in a dot is a prefix.
 func (t template) holds(names ...string) (string, bool) {

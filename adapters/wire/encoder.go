@@ -25,6 +25,7 @@ type Encoder struct {
 	format   Format
 	boundary string
 	dst      []byte
+	files    []insertion
 	open     Level
 	err      error
 }
@@ -60,15 +61,15 @@ func NewEncoder(f Format, boundary string, size int) Encoder {
 	return e
 }
 
-// Bytes returns the body. JSON and XML cannot express an empty body.
-func (e *Encoder) Bytes() ([]byte, error) {
+// Body returns the body. JSON and XML cannot express an empty body.
+func (e *Encoder) Body() (Body, error) {
 	switch {
 	case e.err == nil && !e.open.wrote && (e.format == JSON || e.format == XML):
-		return nil, ErrNotWritable
+		return Body{}, ErrNotWritable
 	case e.format == Multipart:
-		return append(append(append(e.dst, "--"...), e.boundary...), "--\r\n"...), e.err
+		e.dst = append(append(append(e.dst, "--"...), e.boundary...), "--\r\n"...)
 	}
-	return e.dst, e.err
+	return Body{e.dst, e.files}, e.err
 }
 
 // Object begins an object. The result is the level outside of it, for End.
@@ -132,11 +133,16 @@ func (e *Encoder) Text(name, s string) {
 		}
 		e.dst = appendEscaped(append(appendEscaped(e.dst, name), '='), s)
 	case Multipart:
-		e.dst = append(append(append(e.dst, "--"...), e.boundary...), "\r\nContent-Disposition: form-data; name="...)
-		e.dst = append(strconv.AppendQuote(e.dst, name), "\r\n\r\n"...)
-		e.dst = append(append(e.dst, s...), "\r\n"...)
+		e.part(name)
+		e.dst = append(append(append(e.dst, "\r\n\r\n"...), s...), "\r\n"...)
 	}
 	e.open.wrote = true
+}
+
+// part begins the header of a part of a Multipart body.
+func (e *Encoder) part(name string) {
+	e.dst = append(append(append(e.dst, "--"...), e.boundary...), "\r\nContent-Disposition: form-data; name="...)
+	e.dst = strconv.AppendQuote(e.dst, name)
 }
 
 // Literal writes a value that is valid JSON. Only JSON has such values.
@@ -160,11 +166,17 @@ func (e *Encoder) Null() {
 	e.dst = append(e.dst, "null"...)
 }
 
-// Document writes another body as a text.
+// Document writes a JSON document as a text. The document must not contain files.
 func (e *Encoder) Document(name string, body *Encoder) {
-	if body.err != nil {
+	switch {
+	case body.err != nil:
 		e.err = body.err
-	} else if body.open.wrote {
+	case !body.open.wrote:
+	case e.format == Multipart:
+		e.part(name)
+		e.dst = append(append(append(e.dst, "\r\nContent-Type: application/json\r\n\r\n"...), body.dst...), "\r\n"...)
+		e.open.wrote = true
+	default:
 		e.Text(name, string(body.dst))
 	}
 }

@@ -16,8 +16,8 @@ import (
 func encode(f Format, write func(e *Encoder)) (string, error) {
 	e := NewEncoder(f, "b", 1)
 	write(&e)
-	body, err := e.Bytes()
-	return string(body), err
+	body, err := e.Body()
+	return string(body.Bytes), err
 }
 
 func TestEncoder(t *testing.T) {
@@ -66,7 +66,7 @@ func TestEncoder(t *testing.T) {
 		{XML, tree, `<?xml version="1.0" encoding="UTF-8"?><root id="&#34;7&#34;"><item>a &amp; b</item><item>é</item><full><x>1</x></full></root>`},
 		{Form, pairs, "to=%2B1&to=%2B2&json=%7B%22n%22%3A7%2C%22row%22%3A%5Bnull%2Ctrue%5D%7D"},
 		{Multipart, pairs, "--b\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n+1\r\n--b\r\nContent-Disposition: form-data; name=\"to\"\r\n\r\n+2\r\n" +
-			"--b\r\nContent-Disposition: form-data; name=\"json\"\r\n\r\n{\"n\":7,\"row\":[null,true]}\r\n--b--\r\n"},
+			"--b\r\nContent-Disposition: form-data; name=\"json\"\r\nContent-Type: application/json\r\n\r\n{\"n\":7,\"row\":[null,true]}\r\n--b--\r\n"},
 		{Form, func(*Encoder) {}, ""},
 		{None, func(*Encoder) {}, ""},
 	} {

@@ -18,7 +18,7 @@ import (
 
 // attempt makes one request for a part of a message.
 func (run *run) attempt(ctx context.Context, route Route, plan *adapters.Plan, i int, token sms.Hidden) (r sms.Result) {
-	if direct, is := route.Transport.(Direct); is {
+	if direct, is := route.Transport.(Direct); is && !plan.Streams(i) {
 		return run.attemptDirect(direct, route, plan, i, token)
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), run.until(time.Now(), run.end))
