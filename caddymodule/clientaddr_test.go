@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -92,5 +94,65 @@ func TestSharedAddresses(t *testing.T) {
 	}
 	if warned != 1 {
 		t.Errorf("%d warnings", warned)
+	}
+}
+
+// Behind a proxy that appends, nobody escapes the lockout by writing addresses themselves, and nobody locks out somebody else. The event
+// line has the address that is counted.
+func TestForgedAddresses(t *testing.T) {
+	server := provisionServer(t, `,"trusted_proxies":{"source":"static","ranges":["10.0.0.0/8"]}`)
+	s := newSite(t, demo+"adapter sandbox\nlockout 2 5m")
+	send := func(query, forwarded string) int {
+		r := get(query + "&to=5551231234&body=hi")
+		r.RemoteAddr = "10.0.0.1:4711"
+		r.Header.Set("X-Forwarded-For", forwarded)
+		w := httptest.NewRecorder()
+		r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, server)
+		if err := s.ServeHTTP(w, r, nil); err != nil {
+			t.Error(err)
+		}
+		return w.Code
+	}
+	const right, victim, guesser = "user=johndow&password=12345678", "198.51.100.7", "203.0.113.9"
+	for i, want := range []int{401, 401, 401, 429} {
+		if got := send("user=nobody&password=wrong", fmt.Sprintf("%s, 192.0.2.%d, %s", victim, i, guesser)); got != want {
+			t.Errorf("guess %d: %d, want %d", i, got, want)
+		}
+		if line := s.events()[0]; line["client_ip"] != guesser {
+			t.Errorf("guess %d is of %v", i, line["client_ip"])
+		}
+	}
+	if got := send(right, victim); got != 200 {
+		t.Errorf("the address that was written: %d", got)
+	}
+	if got := send(right, victim+", "+guesser); got != 429 {
+		t.Errorf("the address that wrote it: %d", got)
+	}
+}
+
+// Many users of one private address draw a warning with the setting to change, once; those of a public address do not.
+func TestSharedAddressIsTold(t *testing.T) {
+	var block strings.Builder
+	for i := range manyUsers {
+		fmt.Fprintf(&block, "user ann%d {\npassword correct-horse-%d\n}\n", i, i)
+	}
+	s := newSite(t, block.String()+"default_region US\nadapter sandbox\nlimit off\nbursts off")
+	for address, want := range map[string]int{"192.168.0.1": 1, "203.0.113.5": 0} {
+		for range 2 {
+			for i := range manyUsers {
+				if w := s.guess(t, address, fmt.Sprintf("user=ann%d&password=correct-horse-%d", i, i)); w.Code != 200 {
+					t.Fatal(w.Code, w.Body)
+				}
+			}
+		}
+		told := 0
+		for _, e := range s.log.TakeAll() {
+			if strings.Contains(e.Message, "add it to trusted_proxies") && e.ContextMap()["client_ip"] == address {
+				told++
+			}
+		}
+		if told != want {
+			t.Errorf("%s: %d warnings, want %d", address, told, want)
+		}
 	}
 }
