@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/bodylimit"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
@@ -65,6 +67,48 @@ func TestSandboxSite(t *testing.T) {
 		}
 		if line := s.events(); len(line) != 1 {
 			t.Errorf("%s: %d event lines", c.request.URL.RawQuery, len(line))
+		}
+	}
+}
+
+// Where no memory is left for large bodies, one is refused with a sentence and a time, the rest of it stays unread, and its connection
+// ends. Small messages pass.
+func TestNoMemoryForBodies(t *testing.T) {
+	whole := bodyBudget
+	t.Cleanup(func() { bodyBudget = whole })
+	bodyBudget = bodylimit.NewBudget(128 << 10) // a network has 32 KiB of it
+	s := newSite(t, demo+"adapter sandbox\nlimit off")
+	other := post("text/plain", strings.Repeat("x", 8<<10))
+	held := bodyBudget.Limit(httptest.NewRecorder(), other, netip.MustParsePrefix("192.0.2.1/32"))
+	if _, err := io.Copy(io.Discard, held); err != nil {
+		t.Fatal(err)
+	}
+	small, large := credential+"to=5551231234&body=hi", credential+"to=5551231234&body="+strings.Repeat("x", 100<<10)
+	for _, c := range []struct {
+		what, body, cause string
+		status, most      int
+	}{
+		{"a large body", large, "busy.large_requests", 503, 8 << 10},
+		{"a small body", small, "", 200, len(small)},
+		{"a large body when the other has ended", large, "", 200, len(large)},
+	} {
+		if c.status == 200 && c.body == large {
+			held.Release()
+		}
+		body := strings.NewReader(c.body)
+		r := post("application/x-www-form-urlencoded", "")
+		r.Body, r.ContentLength = io.NopCloser(body), int64(len(c.body))
+		w := s.send(t, r)
+		cause, _ := s.events()[0]["cause"].(string)
+		if got := len(c.body) - body.Len(); w.Code != c.status || cause != c.cause || got > c.most {
+			t.Errorf("%s: %d %s, %d bytes are read; want %d %s, %d", c.what, w.Code, cause, got, c.status, c.cause, c.most)
+		}
+		refused := c.status == 503
+		if (w.Header().Get("Retry-After") != "") != refused || (w.Header().Get("Connection") == "close") != refused {
+			t.Errorf("%s: %v", c.what, w.Header())
+		}
+		if got := read(t, w).Message; refused && got != sms.RefuseAs(sms.Busy, sms.LargeRequests).Sentence() {
+			t.Errorf("%s: told %q", c.what, got)
 		}
 	}
 }
