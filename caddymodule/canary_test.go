@@ -126,6 +126,13 @@ func everything(t *testing.T) string {
 		lockout 10 5m
 		digest
 		realm sms
+		public_url https://sms.example.com/texts
+		pictures mms_or_link {
+			from mmmsg.acrobits.net http://files.example.com:8080
+			max_size 10MiB
+			keep 7d
+			space 500MB
+		}
 `, "dial_timeout 1s\n", `dial_timeout 1s
 			forward_proxy_url http://proxy:word@127.0.0.1:3128/x
 			tls_server_name api.example.com
