@@ -86,6 +86,7 @@ const (
 	inUsers // a line of users
 	inServices
 	inPictures
+	inTransport
 )
 
 // unknownWord returns the error about a word that a block does not accept. known are the words of
@@ -109,6 +110,8 @@ func misplacedWord(word string, where place, known []string) string {
 		return fmt.Sprintf("%s belongs in the global options: { acrobits_sms { %[1]s … } }", word)
 	case where == inGlobal && (slices.Contains(handlerWords(), word) || slices.Contains(userWords, word)):
 		return fmt.Sprintf("%s belongs in a site: sms.example.com { acrobits_sms { %[1]s … } }", word)
+	case where == inGlobal && slices.Contains(otherGlobalWords, word):
+		return fmt.Sprintf("%s is a global option of Caddy: is a } missing above?", word)
 	case isOf(inHandler, handlerWords()):
 		return fmt.Sprintf("%s belongs in acrobits_sms { … }, not into a block of it: is a } missing above?", word)
 	case where == inAdapter && word == "from":
@@ -125,6 +128,13 @@ func misplacedWord(word string, where place, known []string) string {
 
 // globalWords are the words of the global option.
 var globalWords = []string{"journal", "keep"}
+
+// otherGlobalWords are global options of Caddy that often follow the global option.
+// https://caddyserver.com/docs/caddyfile/options
+var otherGlobalWords = []string{
+	"servers", "admin", "auto_https", "email", "log", "debug", "order", "grace_period", "shutdown_delay", "persist_config",
+	"storage", "acme_ca", "http_port", "https_port", "default_bind", "local_certs", "metrics", "on_demand_tls", "acrobits_sms",
+}
 
 // siteWords are directives that often appear beside acrobits_sms.
 // https://caddyserver.com/docs/caddyfile/directives

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -41,9 +42,23 @@ func (h *Handler) unmarshalTransport(d *caddyfile.Dispenser) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
 	if err != nil {
+		if misplaced := misplacedInTransport(err); misplaced != nil {
+			return misplaced
+		}
 		return withoutValues(err, written)
 	}
 	h.TransportRaw = caddyconfig.JSONModuleObject(mod, "protocol", name, nil)
+	return nil
+}
+
+// misplacedInTransport returns advice about a word that the transport does not know, if it belongs
+// outside of the transport's block. It is nil otherwise.
+func misplacedInTransport(err error) error {
+	_, rest, _ := strings.Cut(err.Error(), "unrecognized subdirective ")
+	word, at, _ := strings.Cut(rest, ", at ")
+	if advice := misplacedWord(word, inTransport, nil); advice != "" {
+		return errors.New(advice + ", at " + at)
+	}
 	return nil
 }
 
