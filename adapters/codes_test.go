@@ -106,6 +106,14 @@ func (c codeTable) check(t *testing.T) {
 	if (len(w["source"]) == 0) != (len(w["searched"]) == 1) {
 		t.Error("a table has a source, or a line that says what was searched")
 	}
+	for _, source := range w["source"] {
+		if !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://") && len(w["part"])+len(w["note"]) == 0 {
+			t.Errorf("source %s has no address: a line `# part` says what is missing of the published table", source)
+		}
+	}
+	if len(c.rows) == 0 && len(w["searched"]) == 0 {
+		t.Error("a table without rows says what was searched")
+	}
 	published := 0
 	for _, s := range w["codes"] {
 		n, err := strconv.Atoi(s)
