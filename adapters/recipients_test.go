@@ -174,6 +174,39 @@ func TestRecipientFailuresAreRecorded(t *testing.T) {
 	}
 }
 
+// recipientInText are the definitions whose replies are no JSON and name the recipient, each with
+// the exchange in which such a reply, of a status that means accepted, refuses the recipient.
+var recipientInText = map[string]string{"goip": "hidden-number", "ozeki": "hidden-number"}
+
+// What a reply in words or XML says of the recipient is read too.
+func TestRecipientFailuresInText(t *testing.T) {
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		failure, known := recipientInText[name]
+		named, failed := false, false
+		for _, x := range exchanges(t, name) {
+			if x.Reply == nil || json.Valid([]byte(x.Reply.Body)) {
+				continue
+			}
+			if x.Result.Outcome == "accepted" {
+				named = named || strings.Contains(x.Reply.Body, strings.TrimPrefix(x.message().To.Value, "+"))
+			} else if x.Name == failure {
+				sent, err := x.adapter(t, d).Prepare(t.Context(), x.message(), x.token(), now)
+				if err != nil {
+					t.Fatal(err)
+				}
+				failed = inRanges(sent.request.reply.status, x.Reply.Status) && x.Result.Outcome == "refused"
+			}
+		}
+		if named != known || known && !failed {
+			t.Errorf("%s: the reply names the recipient: %t; add a refused exchange to recipientInText, it has %q", name, named, failure)
+		}
+	}
+}
+
 func hasListOfObjects(v any) bool {
 	switch v := v.(type) {
 	case jsonObject:
