@@ -19,7 +19,7 @@ func TestSecurityPage(t *testing.T) {
 	if !found || !closed {
 		t.Fatal("there is no table of what is defended against")
 	}
-	test := regexp.MustCompile("`([a-z0-9/]+) ((?:Test|Fuzz)\\w+)`")
+	test := regexp.MustCompile("`([a-z0-9/.]+) ((?:Test|Fuzz)\\w+)`")
 	for row := range strings.Lines(defended) {
 		cells := strings.Split(row, " | ")
 		if len(cells) != 3 {
