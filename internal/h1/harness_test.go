@@ -43,7 +43,8 @@ var certificate = sync.OnceValues(func() (server, client *tls.Config) {
 		&tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, ServerName: "example.com", NextProtos: []string{"http/1.1"}}
 })
 
-func newServer(t testing.TB, secure bool, answer func(n int, c net.Conn, r *http.Request) bool) *server {
+// newServer starts a server. change is called before it accepts connections.
+func newServer(t testing.TB, secure bool, answer func(n int, c net.Conn, r *http.Request) bool, change ...func(*server)) *server {
 	t.Helper()
 	s := &server{answer: answer, arrived: make(map[string]int), open: make(map[net.Conn]bool)}
 	if secure {
@@ -54,6 +55,9 @@ func newServer(t testing.TB, secure bool, answer func(n int, c net.Conn, r *http
 		t.Fatal(err)
 	}
 	s.address = s.listener.Addr().String()
+	for _, f := range change {
+		f(s)
+	}
 	s.tasks.Go(s.accept)
 	t.Cleanup(s.end)
 	return s

@@ -170,8 +170,7 @@ func TestBreaksInRequest(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 			},
 		} {
-			s := newServer(t, secure, nil)
-			s.answer = func(n int, c net.Conn, r *http.Request) bool {
+			s := newServer(t, secure, func(n int, c net.Conn, r *http.Request) bool {
 				_, err := io.WriteString(c, good)
 				if r.URL.Path == "/before" {
 					_, _ = io.ReadFull(c, make([]byte, 1<<10)) // of the next request
@@ -179,7 +178,7 @@ func TestBreaksInRequest(t *testing.T) {
 					return false
 				}
 				return err == nil
-			}
+			})
 			c := s.client(t)
 			if _, _, err := do(c, "/before"); err != nil {
 				t.Fatal(err)
@@ -243,7 +242,12 @@ func TestDeadline(t *testing.T) {
 			"chunked": {answer: slowly("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")},
 		} {
 			t.Run(name, func(t *testing.T) {
-				s := newServer(t, secure, phase.answer)
+				s := newServer(t, secure, phase.answer, func(s *server) {
+					if name == "write" { // it speaks no TLS and reads nothing
+						s.config, s.answer = nil, wait
+						s.accepted = func(c net.Conn) { _ = c.(*net.TCPConn).SetReadBuffer(4096) }
+					}
+				})
 				c := s.client(t)
 				switch name {
 				case "dial":
@@ -252,10 +256,7 @@ func TestDeadline(t *testing.T) {
 						return nil, ctx.Err()
 					}
 				case "write":
-					s.config = nil // and reads nothing
 					c.TLS = nil
-					s.accepted = func(c net.Conn) { _ = c.(*net.TCPConn).SetReadBuffer(4096) }
-					s.answer = wait
 				}
 				ask := phase.request
 				if ask == nil {

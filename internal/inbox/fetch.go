@@ -41,12 +41,6 @@ type Page struct {
 	Received, Sent []Item
 }
 
-// cursor is where an array of a page begins.
-type cursor struct {
-	after ID
-	known bool // the app has items up to after; otherwise the newest items are read
-}
-
 // Fetch returns the oldest items after the cursors, at most MaxItems and MaxBytes of each direction.
 // For an empty or malformed cursor, or one that was never given, it returns the newest items of the
 // time History. Sent items of the time SentRepeat before the cursor are repeated, because an app may
