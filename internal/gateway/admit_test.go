@@ -62,6 +62,8 @@ func TestAdmit(t *testing.T) {
 		"an unusable number of a user is told first": {set: user(func(u *users.User) { u.NumberProblem = "the directory says ?" }), request: changes{to("12")},
 			want: "sender_not_allowed.no_number", detail: "the directory says ?"},
 		"an empty text is refused": {request: changes{saying("")}, want: "bad_request.no_text"},
+		"a text of invisible characters is empty": {request: changes{saying("\u200b\u2060 \ufeff\u00ad")},
+			want: "bad_request.no_text"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, sent, want := newFixture(t), 1, "accepted"
