@@ -127,6 +127,9 @@ func everything(t *testing.T) string {
 		digest
 		realm sms
 		public_url https://sms.example.com/texts
+		services {
+			send /texts/send
+		}
 		pictures mms_or_link {
 			from mmmsg.acrobits.net http://files.example.com:8080
 			max_size 10MiB
