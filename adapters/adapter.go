@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/redact"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 // MaxReply limits the bytes that are read of a provider's reply.
@@ -31,6 +32,9 @@ type Adapter struct {
 	inClear    bool
 	sends      []*boundRequest
 	token      *boundToken // nil if the API needs no token
+	inbound    []boundInbound
+	proof      boundProof
+	receipts   sms.Hidden // the address for receipts, empty if there is none
 	replacer   *strings.Replacer
 	redacted   *redact.Account
 }
@@ -157,6 +161,10 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	}
 	if len(a.sends) == 0 {
 		return nil, fmt.Errorf("adapter %s: %w", name, errLacksOption)
+	}
+	a.proof = d.proof.bind(values)
+	for _, b := range d.inbound {
+		a.inbound = append(a.inbound, b.bind(values))
 	}
 	if d.token != nil {
 		if a.token, err = d.token.bind(base, baseURL, values); err != nil {

@@ -52,21 +52,7 @@ func (o *requestTemplate) bind(base *url.URL, reply *reply, options map[string]s
 	} else if o.mediaType != "" {
 		c.header["Content-Type"] = []string{o.mediaType}
 	}
-	for _, h := range o.header {
-		t, ok := h.value.bind(options)
-		if !ok {
-			continue
-		}
-		fixed, is := t.fixed()
-		switch {
-		case h.basic:
-			c.header[h.name] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
-		case is:
-			c.header[h.name] = []string{fixed}
-		default:
-			c.dynamic = append(c.dynamic, header{name: h.name, value: t})
-		}
-	}
+	c.dynamic = o.bindHeaders(options, c.header)
 	escaped := make(map[string]string, len(options))
 	for name, value := range options {
 		escaped[name] = pathSegment(value)
@@ -95,6 +81,26 @@ func (o *requestTemplate) bind(base *url.URL, reply *reply, options map[string]s
 	}
 	c.head = c.fixHead()
 	return c, err
+}
+
+// bindHeaders sets the headers whose values are known, and returns the others.
+func (o *requestTemplate) bindHeaders(options map[string]string, into http.Header) (dynamic []header) {
+	for _, h := range o.header {
+		t, ok := h.value.bind(options)
+		if !ok {
+			continue
+		}
+		fixed, is := t.fixed()
+		switch {
+		case h.basic:
+			into[h.name] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(fixed))}
+		case is:
+			into[h.name] = []string{fixed}
+		default:
+			dynamic = append(dynamic, header{name: h.name, value: t})
+		}
+	}
+	return dynamic
 }
 
 // pathSegment escapes a value for a path. It returns "" for "." and "..", which lead to another

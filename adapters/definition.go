@@ -43,10 +43,12 @@ type Definition struct {
 	tell    bool        // the app's user sees the provider's own words
 	token   *tokenBlock // nil if the API needs none
 	sends   []*sendBlock
+	proof   *proof // nil if the definition does not receive
+	inbound []*inboundBlock
 }
 
 // definitionWords are the statements of a definition.
-var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "send", "tell"}, replyWords...)
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "send", "tell", "proof", "receive", "receipt"}, replyWords...)
 
 // blockWords are the words that an adapter block accepts besides the options of its definition.
 var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
@@ -124,10 +126,10 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	var requests []*syntax.Statement // last, because they inherit from the statements outside of them
 	for _, s := range statements {
 		switch word := s.First(); word {
-		case "send":
+		case "send", "receive", "receipt":
 			requests = append(requests, s)
 			continue
-		case "source", "verified", "base_url", "tell", "number", "text", "media", "token":
+		case "source", "verified", "base_url", "tell", "number", "text", "media", "token", "proof":
 			if kind := kindOf(s); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
 				return s.Fail("%s appears twice", kind)
 			}
@@ -138,12 +140,19 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 		}
 	}
 	for _, s := range requests {
-		if err := p.parseSend(s, shared); err != nil {
+		read := p.parseSend
+		if s.First() != "send" {
+			read = p.parseInbound
+		}
+		if err := read(s, shared); err != nil {
 			return err
 		}
 	}
 	if len(p.def.sends) == 0 {
 		return at.Fail("%s does not say how to send: write send { POST /path … }", p.def.Name)
+	}
+	if len(p.def.inbound) > 0 && p.def.proof == nil {
+		return p.def.inbound[0].at.Fail("say how the provider proves that a webhook is its own: proof SCHEME KEY, or proof path where the secret in the path is the only proof")
 	}
 	for _, v := range p.def.sends {
 		switch {
@@ -211,6 +220,9 @@ func (p *parser) parseStatement(s *syntax.Statement) (err error) {
 	case "media":
 		p.def.media, err = parseMedia(s)
 		return err
+	case "proof":
+		p.def.proof, err = p.parseProof(s)
+		return err
 	case "token":
 		p.def.token, err = p.parseToken(s)
 		return err
@@ -235,7 +247,7 @@ func (p *parser) parseBaseURL(s *syntax.Statement) (template, error) {
 	if err != nil {
 		return nil, err
 	}
-	if hole, bad := t.holds("sms.", mediaHole, "message.", "attempt.", tokenHole); bad {
+	if hole, bad := t.holds(holesOfMessage...); bad {
 		return nil, s.Fail("{%s} is not allowed in base_url, only holes of options are", hole)
 	}
 	if fixed, ok := t.fixed(); ok {

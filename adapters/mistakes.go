@@ -115,7 +115,7 @@ func (p *parser) isKnownHole(text string) bool {
 
 // otherHoles matches holes in the syntax of other languages: %sms_to%, $sms_to, $(sms.to),
 // <sms.to>, [sms.to], :sms_to, or sms.to alone.
-var otherHoles = regexp.MustCompile(`(^|[%$<\[:(])\(?((?:sms|option|message|attempt)[._][a-z0-9_.]+)`)
+var otherHoles = regexp.MustCompile(`(^|[%$<\[:(])\(?((?:sms|option|message|attempt|receipt)[._][a-z0-9_.]+)`)
 
 // checkText refuses fixed text that contains a hole in the syntax of another language, because it
 // would be sent unchanged.

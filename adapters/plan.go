@@ -55,7 +55,7 @@ func (a *Adapter) choose(m *sms.Message, into *planned) *sms.Refusal {
 		return sms.Refuse(sms.InvalidRecipient)
 	}
 	v := &into.vars
-	*v = vars{message: m, text: m.Body.Reveal()}
+	*v = vars{message: m, text: m.Body.Reveal(), receipts: a.receipts}
 	if a.replacer != nil {
 		v.text = a.replacer.Replace(v.text)
 	}

@@ -214,8 +214,11 @@ const wholeBody = "body"
 func (r *reply) parsePredicate(s *syntax.Statement, w []syntax.Word) (*predicate, error) {
 	p := predicate{at: s.Place}
 	subject := "accepted PATH"
-	if s.First() == "cause" {
+	switch s.First() {
+	case "cause":
 		subject = "cause NAME when PATH"
+	case "when":
+		subject = "when PATH"
 	}
 	if len(w) > 1 && w[0].Text == "status" && !slices.Contains(operators, w[1].Text) {
 		ranges, err := parseStatuses(s, w[1:])

@@ -23,7 +23,7 @@ type requestTemplate struct {
 	mediaType string
 	bodyAt    syntax.Place
 	fields    []*field // in a `json` body one, without a name
-	sign      *signature
+	sign      *signStatement
 }
 
 // header is a header of the request. If basic is true, the value is user:password, and bind encodes
@@ -190,7 +190,7 @@ func (p *parser) parseBasic(s *syntax.Statement, o *requestTemplate) error {
 		return err
 	}
 	pair := slices.Concat(user, template{{text: ":"}}, password)
-	if hole, bad := pair.holds("sms.", "message.", "attempt.", tokenHole); bad {
+	if hole, bad := pair.holds(holesOfMessage...); bad {
 		return s.Fail("{%s} is not allowed in a credential", hole)
 	}
 	if err := o.addHeader(s, "Authorization", pair); err != nil {

@@ -26,8 +26,8 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 )
 
-// signature is a `sign` line: the name of a signer and its arguments.
-type signature struct {
+// signStatement is a `sign` line: the name of a signer and its arguments.
+type signStatement struct {
 	scheme string
 	args   []template
 }
@@ -48,7 +48,7 @@ var signers = map[string]struct {
 	"zadarma":    {2, 2, "KEY SECRET", zadarma},
 }
 
-func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
+func (p *parser) parseSign(s *syntax.Statement) (*signStatement, error) {
 	known := slices.Sorted(maps.Keys(signers))
 	if len(s.Words) < 2 {
 		return nil, s.Fail("write: sign %s …", strings.Join(known, "|"))
@@ -57,7 +57,7 @@ func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
 	if !ok {
 		return nil, s.Unknown("signature", s.Words[1].Text, known)
 	}
-	sig := &signature{scheme: s.Words[1].Text}
+	sig := &signStatement{scheme: s.Words[1].Text}
 	if n := len(s.Words) - 2; n < scheme.least || n > scheme.most {
 		return nil, s.Fail("write: sign %s %s", sig.scheme, scheme.usage)
 	}
@@ -66,7 +66,7 @@ func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
 		if err != nil {
 			return nil, err
 		}
-		if hole, bad := t.holds("sms.", "message.", "attempt.", tokenHole); bad {
+		if hole, bad := t.holds(holesOfMessage...); bad {
 			return nil, s.Fail("{%s} is not allowed in a credential", hole)
 		}
 		sig.args = append(sig.args, t)
@@ -74,7 +74,7 @@ func (p *parser) parseSign(s *syntax.Statement) (*signature, error) {
 	return sig, nil
 }
 
-func (s *signature) bind(options map[string]string) (signer, error) {
+func (s *signStatement) bind(options map[string]string) (signer, error) {
 	args := make([]string, signers[s.scheme].most)
 	for i, t := range s.args {
 		if bound, ok := t.bind(options); ok {

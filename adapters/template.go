@@ -60,7 +60,8 @@ type vars struct {
 	text     string // after the definition's replacements
 	token    sms.Hidden
 	now      time.Time
-	included content // contents that the request has so far
+	receipts sms.Hidden // the address for receipts, without our id
+	included content    // contents that the request has so far
 }
 
 // media returns the URLs of all pictures and files, the values of the list hole. It returns none if
@@ -100,6 +101,7 @@ var holes = map[string]filler{
 	"message.time.rfc3339": func(v *vars) string { return v.message.Received.UTC().Format(time.RFC3339) },
 	"message.time.http":    func(v *vars) string { return v.message.Received.UTC().Format(http.TimeFormat) },
 	"attempt.uuid":         func(*vars) string { return uuid.NewString() },
+	"receipt.url":          receiptURL,
 }
 
 // session returns the same value for all messages from one number to another.
@@ -115,6 +117,20 @@ func disposition(v *vars) string {
 	}
 	return d.ID + ":" + strings.Join(d.Wishes, ",")
 }
+
+// referenceParameter is the parameter of the address for receipts that contains our id.
+const referenceParameter = "reference"
+
+// receiptURL returns the address to which the provider sends the receipts of a message.
+func receiptURL(v *vars) string {
+	if v.receipts.Empty() {
+		return ""
+	}
+	return v.receipts.Reveal() + "?" + referenceParameter + "=" + v.message.ID
+}
+
+// holesOfMessage are the holes that differ between messages.
+var holesOfMessage = []string{"sms.", mediaHole, "message.", "attempt.", "receipt.", tokenHole}
 
 const (
 	mediaHole  = "sms.media"
@@ -178,7 +194,7 @@ func isHole(inner string) bool {
 
 // isOurs reports whether a text begins like one of our holes.
 func isOurs(s string) bool {
-	families := []string{"{" + optionHole, "{sms.", "{message.", "{attempt."}
+	families := []string{"{" + optionHole, "{sms.", "{message.", "{attempt.", "{receipt."}
 	return slices.ContainsFunc(families, func(family string) bool { return strings.HasPrefix(s, family) })
 }
 
@@ -218,7 +234,7 @@ func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 			if name != foreign {
 				foreign += "…"
 			}
-			return part{}, s.Fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*} and {token}", foreign)
+			return part{}, s.Fail("{%s} is a placeholder of Caddy's; a definition knows only {option.*}, {sms.*}, {message.*}, {attempt.*}, {receipt.url} and {token}", foreign)
 		}
 	}
 	return part{}, s.Unknown("hole", name, p.holes())
@@ -335,7 +351,7 @@ func (p *parser) mayBeEmpty(t template) string {
 		switch {
 		case isOption && slices.ContainsFunc(p.def.Options, func(o Option) bool { return o.Name == option && o.Optional }):
 			return h.hole
-		case strings.HasPrefix(h.hole, "sms.") && h.hole != "sms.to" && h.hole != "sms.session":
+		case strings.HasPrefix(h.hole, "receipt."), strings.HasPrefix(h.hole, "sms.") && h.hole != "sms.to" && h.hole != "sms.session":
 			return h.hole
 		}
 	}

@@ -96,7 +96,7 @@ func (p *parser) parseToken(block *syntax.Statement) (*tokenBlock, error) {
 	if t.access == nil {
 		return nil, block.Fail("say where to find the token in the reply: access PATH")
 	}
-	if hole, bad := t.request.holds("sms.", mediaHole, "message.", tokenHole); bad {
+	if hole, bad := t.request.holds("sms.", mediaHole, "message.", "receipt.", tokenHole); bad {
 		return nil, block.Fail("{%s} is not allowed in a token block: one token is used for many messages", hole)
 	}
 	return t, t.request.check(block)
