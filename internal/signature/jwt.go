@@ -2,6 +2,7 @@ package signature
 
 import (
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/hex"
 	"strings"
@@ -26,10 +27,17 @@ func read(token, key string) (c claims, err error) {
 		return c, ErrMissing
 	}
 	parsed, err := jwt.ParseSigned(token, hmacAlgorithms)
-	if err != nil || parsed.Claims([]byte(key), &c) != nil {
+	if err != nil || parsed.Claims(padded(key), &c) != nil {
 		return c, ErrInvalid
 	}
 	return c, nil
+}
+
+// padded returns a key for HMAC. The library refuses keys shorter than the hash, but customers choose
+// shorter ones. HMAC itself pads keys with zeros, so that the sums are the same.
+// https://www.rfc-editor.org/rfc/rfc2104#section-2
+func padded(key string) []byte {
+	return append([]byte(key), make([]byte, max(sha512.Size-len(key), 0))...)
 }
 
 // hashes reports whether a claim is the hash of the data.
