@@ -1,5 +1,5 @@
 // Package text measures and splits texts as mobile networks do, in septets of the GSM alphabet or
-// in UTF-16. It also lists the encodings in which a reply may quote a text.
+// in UTF-16, and decodes the former. It also lists the encodings in which a reply may quote a text.
 //
 // It never changes a text and never divides a character. Packages adapters, dryrun and redact call
 // it. It has no state, so that it is safe for concurrent use.
