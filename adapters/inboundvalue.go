@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/wire"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/redact"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/text"
 )
 
 // query returns the parameters of the address of a webhook.
@@ -121,8 +122,8 @@ func (b *boundInbound) read(item wire.Document, a *Adapter, reference string) (e
 			e.Others = append(e.Others, n)
 		}
 	}
-	text := b.text(item)
-	e.Text, e.Media = sms.Hide(text), b.media(item, text != "")
+	body := b.text(item)
+	e.Text, e.Media = sms.Hide(body), b.media(item, body != "")
 	if part := b.values["part"]; part != nil {
 		e.Part = readPart(item, part)
 	}
@@ -206,7 +207,11 @@ func (b *inboundBlock) readReceipt(item wire.Document, a *Adapter, e *Inbound) {
 	filter := redact.Filter{Account: a.redacted, Numbers: [2]sms.Number{e.To, e.From}}
 	status, code := b.first(item, "status"), b.first(item, "code")
 	e.Delivery = b.words[strings.ToLower(status)]
-	e.Status, e.Code = filter.Code(status, 64, e.To, e.From), filter.Code(code, 64, e.To, e.From)
+	e.Status = filter.Code(status, 64, e.To, e.From)
+	if e.Delivery == Delivered || e.Delivery == Pending { // some providers write a code for no error
+		return
+	}
+	e.Code = filter.Code(code, 64, e.To, e.From)
 	e.Detail, _ = filter.Words(b.first(item, "message"), 200)
 	if e.Delivery != DeliveryFailed {
 		return
@@ -284,7 +289,7 @@ func readTime(s string) time.Time {
 // textFilter decodes the text of a message. It returns a text that is not encoded as it is.
 type textFilter func(string) string
 
-var textFilterNames = []string{"base64", "percent", "utf16hex"}
+var textFilterNames = []string{"base64", "percent", "utf16hex", "gsmhex"}
 
 var textFilters = map[string]textFilter{
 	"base64": func(s string) string {
@@ -311,5 +316,12 @@ var textFilters = map[string]textFilter{
 			units[i] = uint16(decoded[2*i])<<8 | uint16(decoded[2*i+1])
 		}
 		return string(utf16.Decode(units))
+	},
+	"gsmhex": func(s string) string {
+		decoded, err := hex.DecodeString(s)
+		if err != nil {
+			return s
+		}
+		return text.FromGSM(decoded)
 	},
 }

@@ -264,7 +264,7 @@ func (b *inboundBlock) check(block *syntax.Statement) error {
 		return block.Fail("say where the sender is: from PATH")
 	case !has("to") && b.ownNumber == nil:
 		return block.Fail("say where our number is: to PATH, or to {option.NAME} where webhooks do not say it")
-	case !has("text") && !has("media"):
+	case !has("text") && !has("media") && !has("media_data"):
 		return block.Fail("say where the text is: text PATH")
 	case has("media_type") && !has("media") && !has("media_data"):
 		return block.Fail("media_type is the type of media: say where it is, media PATH")

@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,9 +24,9 @@ func NewFields(form url.Values) Fields {
 		return nil
 	}
 	f := make(Fields, len(form))
-	for name, values := range form {
-		name = strings.ToLower(name)
-		f[name] = append(f[name], values...)
+	for _, name := range slices.Sorted(maps.Keys(form)) { // the same order each time
+		lower := strings.ToLower(name)
+		f[lower] = append(f[lower], form[name]...)
 	}
 	return f
 }
