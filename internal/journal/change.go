@@ -45,6 +45,7 @@ func (b beginning) Apply(e *Entry, now time.Time) bool {
 	case partial:
 	}
 	e.State, e.Owner, e.Begun, e.Window = Pending, t.journal.owner, now, t.options.Window
+	e.Collecting = t.message.FilesDigest != "" && len(e.IDs) == 0
 	e.Named, e.Text, e.Shared, e.ReplyAcknowledged = t.text != 0 && !shared, t.text, shared, false
 	if t.options.Keep > 0 {
 		e.Kept = &StoredMessage{Message: t.message, ID: e.ID, Until: now.Add(t.options.Keep)}
@@ -89,6 +90,8 @@ func found(e *Entry, owner string, now time.Time) finding {
 			return partial
 		}
 		return nothing
+	case e.State == Pending && e.Owner == "" && e.Collecting:
+		return refused
 	case e.State == Pending && e.Owner == "":
 		return abandoned
 	case e.State == Pending:
@@ -103,6 +106,15 @@ func found(e *Entry, owner string, now time.Time) finding {
 	return nothing
 }
 
+// starting ends the collecting of files, unless the entry no longer belongs to the claim.
+type starting struct{ *Claim }
+
+func (s starting) Apply(e *Entry, _ time.Time) bool {
+	s.lost = e.ID != s.entry.ID || e.State != Pending || e.Owner != s.journal.owner
+	e.Collecting = e.Collecting && s.lost
+	return !s.lost
+}
+
 // recording stores the progress or the result of a claim.
 type recording struct{ *Claim }
 
@@ -113,6 +125,7 @@ func (r recording) Apply(e *Entry, now time.Time) bool {
 	}
 	e.Code, e.Detail = t.entry.Code, t.entry.Detail
 	e.Adapter, e.Cause, e.Split, e.IDs, e.Kept = t.entry.Adapter, t.entry.Cause, t.entry.Split, t.entry.IDs, t.entry.Kept
+	e.Collecting = false
 	if t.entry.State != Pending {
 		e.end(t.entry.State, now)
 	}

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type Claim struct {
 	before    *Entry  // the entry that the claim replaces, nil if there was none
 	entry     Entry
 	attempted bool // a request to a provider was about to begin
+	lost      bool // another process has taken the entry over; set by starting
 
 	// The fields below are guarded by journal.mu.
 	state    claimState
@@ -245,6 +247,27 @@ func (t *Claim) Sent() (adapter string, split sms.Split, accepted int) {
 // Attempt notes that a request to a provider is about to begin. After that, a failure leaves the
 // outcome unknown.
 func (t *Claim) Attempt() { t.attempted = true }
+
+// StartSending stores that a request to a provider may begin. It must be called for a message with
+// pictures or files after they are collected. After an error nothing may be sent.
+func (t *Claim) StartSending() error {
+	if !t.entry.Collecting { // some parts were sent before
+		return nil
+	}
+	if err := t.journal.store.Update(t.key, false, starting{t}); err != nil {
+		return errors.Join(ErrUnavailable, err)
+	}
+	if t.lost {
+		return errTakenOver
+	}
+	t.journal.mu.Lock()
+	defer t.journal.mu.Unlock()
+	t.entry.Collecting = false
+	return nil
+}
+
+// errTakenOver means that the lease of this process ended while it collected files.
+var errTakenOver = fmt.Errorf("%w in time: another process may have sent the message", ErrUnavailable)
 
 // Attempted reports whether Attempt was called.
 func (t *Claim) Attempted() bool { return t.attempted }

@@ -55,6 +55,9 @@ type Entry struct {
 	Shared bool
 	// ReplyAcknowledged is set if the message is Named and the phone has received its reply.
 	ReplyAcknowledged bool
+	// Collecting is set from the claim of a message with pictures or files until StartSending. Until
+	// then, the message was certainly not sent.
+	Collecting bool
 	// Segments is the largest number of segments in which the text may be sent.
 	Segments int
 	// Cause is the reason why the message was not accepted. Code and Detail are the provider's code
@@ -66,9 +69,9 @@ type Entry struct {
 	Kept *StoredMessage
 }
 
-// Flags encodes Named, Shared and ReplyAcknowledged as one number for stores.
+// Flags encodes Named, Shared, ReplyAcknowledged and Collecting as one number for stores.
 func (e *Entry) Flags() (flags int) {
-	for i, is := range [...]bool{e.Named, e.Shared, e.ReplyAcknowledged} {
+	for i, is := range [...]bool{e.Named, e.Shared, e.ReplyAcknowledged, e.Collecting} {
 		if is {
 			flags |= 1 << i
 		}
@@ -78,7 +81,7 @@ func (e *Entry) Flags() (flags int) {
 
 // SetFlags decodes the number that Flags returns.
 func (e *Entry) SetFlags(flags int) {
-	e.Named, e.Shared, e.ReplyAcknowledged = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	e.Named, e.Shared, e.ReplyAcknowledged, e.Collecting = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
 }
 
 // StoredMessage is a message that is stored as the app sent it, longer than its entry, so that operators can
@@ -127,11 +130,18 @@ func (e *Entry) end(state State, now time.Time) {
 	}
 }
 
-// MarkLost sets the entry of a process that has ended to MaybeSent: nobody can find out whether the
-// message was sent.
-func (e *Entry) MarkLost(now time.Time) {
+// MarkLost ends the entry of a process that has ended. The entry is set to MaybeSent, because nobody
+// can find out whether the message was sent. An entry that was Collecting is set to Refused, and
+// MarkLost reports false.
+func (e *Entry) MarkLost(now time.Time) (maybeSent bool) {
+	if e.Collecting {
+		e.Cause = sms.Internal
+		e.end(Refused, now)
+		return false
+	}
 	e.Cause = sms.Unconfirmed
 	e.end(MaybeSent, now)
+	return true
 }
 
 // isOther reports whether the entry, under the same app id, belongs to another text.

@@ -24,6 +24,8 @@ func TestFound(t *testing.T) {
 		"pending here, parts sent":      {Entry{State: Pending, Owner: "me", IDs: []string{"1"}, Split: sms.Split{Parts: 2}}, partial},
 		"pending elsewhere":             {Entry{State: Pending, Owner: "other"}, elsewhere},
 		"pending, nobody's":             {Entry{State: Pending}, abandoned},
+		"collecting, nobody's":          {Entry{State: Pending, Collecting: true}, refused},
+		"collecting elsewhere":          {Entry{State: Pending, Collecting: true, Owner: "other"}, elsewhere},
 		"accepted":                      {Entry{State: Accepted, Until: later}, ended},
 		"accepted long ago":             {Entry{State: Accepted, Until: before}, nothing},
 		"accepted, the phone knows":     {Entry{State: Accepted}, nothing},
@@ -92,6 +94,7 @@ func TestKey(t *testing.T) {
 		"address":      func(m *sms.Message) { m.Site = "other.example.com/send" },
 		"text":         func(m *sms.Message) { m.Body = sms.Hide("hello!") },
 		"content type": func(m *sms.Message) { m.ContentType = "application/x" },
+		"files":        func(m *sms.Message) { m.FilesDigest = "digest" },
 		"app's id":     func(m *sms.Message) { m.Disposition.ID = "2" },
 		"media":        func(m *sms.Message) { m.Media = append(m.Media, sms.Media{URL: sms.Hide("https://example.com/2.jpg")}) },
 	}
@@ -109,9 +112,9 @@ func TestKey(t *testing.T) {
 			seen[of(m)] = name
 		}
 	}
-	distinct("key", func(m *sms.Message) any { return keyOf(&secret, m) }, "user", "installation", "sender", "recipient", "address", "text", "content type", "media")
+	distinct("key", func(m *sms.Message) any { return keyOf(&secret, m) }, "user", "installation", "sender", "recipient", "address", "text", "content type", "files")
 	distinct("key of an id", func(m *sms.Message) any { return idKeyOf(&secret, m) }, "user", "installation", "sender", "recipient", "app's id")
-	distinct("text", func(m *sms.Message) any { return textOf(&secret, m) }, "text", "media")
+	distinct("text", func(m *sms.Message) any { return textOf(&secret, m) }, "text", "files")
 	again := base()
 	again.ID, again.Reference, again.Received = "id2", "ref2", time.Now()
 	if keyOf(&secret, again) != keyOf(&secret, base()) || idKeyOf(&secret, again) != idKeyOf(&secret, base()) {

@@ -366,3 +366,41 @@ func TestRelease(t *testing.T) {
 		t.Error("not closed")
 	}
 }
+
+// A message whose files a process was collecting is sent by another process after the first has
+// ended. The first one cannot begin to send it any more.
+func TestCollecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, l := newShelf(), new(told)
+		one, two := l.open(t, s), l.open(t, s)
+		defer two.Release()
+		picture := func() *sms.Message {
+			m := textMessage("1")
+			m.FilesDigest = "digest"
+			return m
+		}
+		first, _, _ := one.begin(picture())
+		close(one.closing) // as if it were killed
+		one.loops.Wait()
+		time.Sleep(Lease)
+		second, r, err := two.begin(picture())
+		if err != nil || !second.Won() || second.Reference() != first.Reference() || len(l.lost) != 0 {
+			t.Errorf("%v %v, lost %v", r.Cause(), err, l.lost)
+		}
+		if err := first.StartSending(); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("both send it: %v", err)
+		}
+		s.be(unavailable)
+		if err := second.StartSending(); !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
+		s.be(available)
+		if err := second.StartSending(); err != nil {
+			t.Error(err)
+		}
+		if err := second.StartSending(); err != nil {
+			t.Error(err)
+		}
+		second.End(accepted)
+	})
+}

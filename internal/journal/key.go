@@ -21,7 +21,7 @@ func olderKeyOf(secret *mac.Key, m *sms.Message) Key { return textKeyOf(secret, 
 
 func textKeyOf(secret *mac.Key, m *sms.Message, id string) (k Key) {
 	texts := append(make([]string, 0, 12), m.Site, m.User, m.InstallID, m.From.Value, m.To.Value, m.ContentType, id, m.Body.Reveal())
-	d := secret.Digest(appendURLs(texts, m)...)
+	d := secret.Digest(appendFiles(texts, m)...)
 	copy(k[:], d[:])
 	return k
 }
@@ -34,17 +34,17 @@ func idKeyOf(secret *mac.Key, m *sms.Message) (k Key) {
 	return k
 }
 
-// appendURLs appends the URLs of the files.
-func appendURLs(texts []string, m *sms.Message) []string {
-	for i := range m.Media {
-		texts = append(texts, m.Media[i].URL.Reveal())
+// appendFiles appends the digest of the files. Their URLs differ each time.
+func appendFiles(texts []string, m *sms.Message) []string {
+	if m.FilesDigest == "" {
+		return texts
 	}
-	return texts
+	return append(texts, m.FilesDigest)
 }
 
 // textOf is the digest of a text, never 0.
 func textOf(secret *mac.Key, m *sms.Message) int64 {
-	d := secret.Digest(appendURLs(append(make([]string, 0, 4), "text", m.Body.Reveal()), m)...)
+	d := secret.Digest(appendFiles(append(make([]string, 0, 4), "text", m.Body.Reveal()), m)...)
 	return int64(binary.LittleEndian.Uint64(d[:])) | 1
 }
 

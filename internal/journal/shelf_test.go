@@ -91,9 +91,10 @@ func (s *shelf) Maintain(owner string) (lost []Entry, err error) {
 	for k, e := range s.entries {
 		switch {
 		case e.State == Pending && !s.leases[e.Owner].After(now):
-			e.MarkLost(now)
+			if e.MarkLost(now) {
+				lost = append(lost, e)
+			}
 			s.entries[k] = e
-			lost = append(lost, e)
 		case e.State != Pending && !now.Before(e.Begun.Add(Retention)) && !now.Before(e.Until):
 			delete(s.entries, k)
 		}

@@ -40,7 +40,8 @@ type Store interface {
 	// Find returns the entries with a reference.
 	Find(reference string) ([]Entry, error)
 	// Maintain renews the owner's lease, ends the leases that were not renewed in time, and forgets
-	// what is older than Retention. It returns the entries that were lost with their owners.
+	// what is older than Retention. It marks the entries that were lost with their owners, and
+	// returns those that may have been sent.
 	Maintain(owner string) (lost []Entry, err error)
 	// EndLease ends the owner's lease, unless the owner has pending entries.
 	EndLease(owner string) error

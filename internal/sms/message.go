@@ -35,6 +35,9 @@ type Message struct {
 	Body Hidden
 	// Media contains the pictures and files to send.
 	Media []Media
+	// FilesDigest is a digest of the pictures and files, by which a duplicate is found. It is empty
+	// for a message without any.
+	FilesDigest string
 	// ContentType is the media type that the app sent, or text/plain.
 	ContentType string
 	// Disposition contains the app's own message id and the notifications that the app asks

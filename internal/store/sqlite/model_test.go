@@ -46,9 +46,10 @@ func (m *model) maintain(owner string) (lost []journal.Entry) {
 	m.leases[owner] = now.Add(journal.Lease)
 	for k, e := range m.entries {
 		if e.State == journal.Pending && !m.alive(e.Owner) {
-			e.MarkLost(now)
+			if e.MarkLost(now) {
+				lost = append(lost, e)
+			}
 			m.entries[k] = e
-			lost = append(lost, e)
 		}
 		if e.State != journal.Pending && !now.Before(e.Begun.Add(journal.Retention)) && !now.Before(e.Until) {
 			delete(m.entries, k)

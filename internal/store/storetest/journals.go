@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -220,6 +221,43 @@ func waitedFor(t *testing.T, s *suite) {
 	if found, err := first.Find("ref-5"); len(found) != 1 || err != nil || found[0].Cause != sms.NoCredit {
 		t.Errorf("found %v, %v", found, err)
 	}
+}
+
+// A message whose files a process was collecting when it ended was certainly not sent: another
+// process sends it. From StartSending on it may have been.
+func collecting(t *testing.T, s *suite) {
+	picture := func(id string) *sms.Message {
+		m := message(id)
+		m.FilesDigest = "digest"
+		return m
+	}
+	dead, _ := s.process(func(e journal.Entry) { t.Errorf("lost: %v", e) })
+	first, _ := s.begin(dead, picture("1"))
+	if !first.Won() {
+		t.Fatal("nobody sends it")
+	}
+	s.same(s.rows("SELECT id FROM acrobits_sms_messages"), []string{"1"})
+	s.exec("UPDATE acrobits_sms_leases SET until = 1")
+	var lost []string
+	alive, _ := s.process(func(e journal.Entry) { lost = append(lost, e.ID) })
+	s.same(s.rows("SELECT id FROM acrobits_sms_messages"), []string(nil))
+	second, _ := s.begin(alive, picture("2"))
+	if !second.Won() || second.Reference() != "ref-1" {
+		t.Errorf("claimed again: %t, reference %s", second.Won(), second.Reference())
+	}
+	if err := first.StartSending(); !errors.Is(err, journal.ErrUnavailable) {
+		t.Errorf("the first process sends it too: %v", err)
+	}
+	first.Abandon(sms.Result{Outcome: sms.Refused, Refusal: sms.Refuse(sms.Internal)})
+	if err := second.StartSending(); err != nil {
+		t.Error(err)
+	}
+	s.exec("UPDATE acrobits_sms_leases SET until = 1")
+	third, _ := s.process(func(e journal.Entry) { lost = append(lost, e.ID) })
+	if claim, r := s.begin(third, picture("3")); claim.Won() || r.Cause() != sms.Unconfirmed {
+		t.Errorf("after StartSending: %v", r)
+	}
+	s.same(lost, []string{"2"})
 }
 
 // A message that a process was sending when it ended is not sent again by another process, which

@@ -40,6 +40,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"Lease": lease, "Lost": lost, "Lost once": lostOnce, "EndLease": leave, "Retention": retention, "Kept": kept,
 		"Counts are shared": countsAreShared, "Blocks are shared": blocksAreShared, "Blocks of an older program": blocksOfAnOlder, "Logins": logins, "Logins are known": loginsAreKnown, "Opened by many": openedByMany,
 		"Newer": newer, "Older": older, "Older message": olderMessage, "Transactions": transactions, "Transactions that fail": transactionsFail, "Older with ids": olderWithIDs, "Messages": messages, "Damaged": damaged, "Closed": closed, "Waited for": waitedFor, "Lost with its process": lostWithItsProcess,
+		"Collecting": collecting,
 	}
 	tables := place(t).DB != nil
 	for name, f := range all {

@@ -193,6 +193,8 @@ func (t *Tables) putMessage(ctx context.Context, q Querier, e *journal.Entry, id
 	switch k := e.Kept; {
 	case k == nil && (e.State == journal.MaybeSent || e.Split.Parts > 1): // another process may have stored the message
 		_, err = q.ExecContext(ctx, t.changed, int(e.State), e.Adapter, e.Split.Parts, ids, e.ID)
+	case k == nil && e.Collecting && e.State == journal.Refused: // its process ended
+		_, err = q.ExecContext(ctx, t.gone, e.ID)
 	case k == nil:
 	case k.Obsolete(e):
 		_, err = q.ExecContext(ctx, t.gone, k.ID)
@@ -260,8 +262,8 @@ func (t *Tables) Size(ctx context.Context, q Querier) (n int, err error) {
 	return n, err
 }
 
-// Maintain renews a lease, ends the leases that were not renewed in time, and sets the pending
-// entries of their owners to MaybeSent. No other transaction may run Maintain before this one ends.
+// Maintain renews a lease, ends the leases that were not renewed in time, and ends the pending
+// entries of their owners. It returns those that may have been sent. No other transaction may run Maintain before this one ends.
 func (t *Tables) Maintain(ctx context.Context, q Querier, owner string, now time.Time) ([]journal.Entry, error) {
 	if _, err := q.ExecContext(ctx, t.renew, owner, now.Add(journal.Lease).UnixMilli()); err != nil {
 		return nil, err
@@ -273,13 +275,16 @@ func (t *Tables) Maintain(ctx context.Context, q Querier, owner string, now time
 	if err != nil {
 		return nil, err
 	}
+	var maybeSent []journal.Entry
 	for i := range lost {
-		lost[i].MarkLost(now)
+		if lost[i].MarkLost(now) {
+			maybeSent = append(maybeSent, lost[i])
+		}
 		if err := t.put(ctx, q, keys[i], &lost[i]); err != nil {
 			return nil, err
 		}
 	}
-	return lost, nil
+	return maybeSent, nil
 }
 
 // Batch bounds the entries, and the messages, that one transaction deletes.
