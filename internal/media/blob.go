@@ -39,28 +39,37 @@ func (s *Store) Open(ctx context.Context, name string) (*Blob, error) {
 	token, rest, _ := strings.Cut(name, "/")
 	number, _, _ := strings.Cut(rest, ".")
 	n, err := strconv.Atoi(number)
-	secret, bad := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || bad != nil || len(secret) != tokenSize || strings.Trim(number, "0123456789") != "" {
+	if err != nil || strings.Trim(number, "0123456789") != "" {
 		return nil, ErrNotFound
 	}
-	t := Token{secret: secret}
-	if !time.Now().Before(t.expiry()) {
-		return nil, ErrNotFound
-	}
-	open, err := t.cipher()
-	if err != nil {
-		return nil, ErrNotFound
-	}
-	b := &Blob{ctx: ctx, store: s, open: open, folder: t.folder(), piece: -1}
-	list, err := b.load(0)
-	if err != nil || json.Unmarshal(list, &t.entries) != nil || n < 1 || n > len(t.entries) {
-		return nil, ErrNotFound
-	}
-	if want := t.Path(n).Reveal(); want != name {
+	b, t, err := s.openToken(ctx, token)
+	if err != nil || n < 1 || n > len(t.entries) || t.Path(n).Reveal() != name {
 		return nil, ErrNotFound
 	}
 	b.Type, b.Size, b.file, b.piece = t.entries[n-1].Type, t.entries[n-1].Size, n, -1
 	return b, nil
+}
+
+// openToken reads the list of the files of a token, as Token.Link returns it.
+func (s *Store) openToken(ctx context.Context, token string) (*Blob, Token, error) {
+	secret, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(secret) != tokenSize {
+		return nil, Token{}, ErrNotFound
+	}
+	t := Token{secret: secret}
+	if !time.Now().Before(t.expiry()) {
+		return nil, Token{}, ErrNotFound
+	}
+	open, err := t.cipher()
+	if err != nil {
+		return nil, Token{}, ErrNotFound
+	}
+	b := &Blob{ctx: ctx, store: s, open: open, folder: t.folder(), piece: -1}
+	list, err := b.load(0)
+	if err != nil || json.Unmarshal(list, &t.entries) != nil {
+		return nil, Token{}, ErrNotFound
+	}
+	return b, t, nil
 }
 
 // load returns a piece.
@@ -121,7 +130,8 @@ func servedType(mediaType string) string {
 }
 
 // Serve answers a request for the file of a path, which is TOKEN/N.EXT without the address of the
-// service. Browsers must not run what they get, and nobody but its recipient keeps it.
+// service. A path that is a TOKEN alone is that of the page that shows the files. Browsers must not
+// run what they get, and nobody but its recipient keeps it.
 func (s *Store) Serve(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	h.Set("Cache-Control", "private")
@@ -134,6 +144,10 @@ func (s *Store) Serve(w http.ResponseWriter, r *http.Request, name string) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	if !strings.Contains(name, "/") {
+		s.servePage(w, r, name)
+		return
+	}
 	blob, err := s.Open(r.Context(), name)
 	if err == nil {
 		_, err = blob.load(0) // a damaged file is not found before its header is sent
@@ -141,6 +155,9 @@ func (s *Store) Serve(w http.ResponseWriter, r *http.Request, name string) {
 	if err != nil {
 		w.WriteHeader(http.StatusNotFound)
 		return
+	}
+	if r.Method == http.MethodGet {
+		s.markFetched(r.Context(), blob.folder)
 	}
 	h.Set("Content-Type", servedType(blob.Type))
 	if !isShown(blob.Type) {

@@ -45,8 +45,10 @@ const (
 	// countEvery bounds how often the space in use is counted. Other instances may store files
 	// in the meantime, so the space may be exceeded by what they store in this time.
 	countEvery = time.Minute
-	// sizeMark begins the key whose name has the number of bytes below the same token.
-	sizeMark = "size-"
+	// sizeMark begins the key whose name has the number of bytes below the same token. fetchedMark
+	// is a key that exists once a file was fetched, from any instance.
+	sizeMark    = "size-"
+	fetchedMark = "fetched"
 )
 
 // Store stores files until they expire. Their names and contents can be read only with the token.
@@ -82,6 +84,15 @@ func (t Token) Path(n int) sms.Hidden {
 	ending := cmp.Or(extensions[t.entries[n-1].Type], "bin")
 	return sms.Hide(fmt.Sprintf("%s/%d.%s", base64.RawURLEncoding.EncodeToString(t.secret), n, ending))
 }
+
+// Name returns the name of a file, counted from 1: N.EXT.
+func (t Token) Name(n int) string { return path.Base(t.Path(n).Reveal()) }
+
+// Link returns the end of the URL of the page that shows all files: TOKEN.
+func (t Token) Link() sms.Hidden { return sms.Hide(base64.RawURLEncoding.EncodeToString(t.secret)) }
+
+// LinkLength is the number of characters of a Link.
+var LinkLength = base64.RawURLEncoding.EncodedLen(tokenSize)
 
 // folder returns the keys' common prefix.
 func (t Token) folder() string {
@@ -136,16 +147,41 @@ func (s *Store) Put(ctx context.Context, files []*File, keep time.Duration) (Tok
 		return Token{}, sms.RefuseAs(sms.Internal, sms.FileSpace)
 	}
 	if err := s.put(ctx, t, files, total); err != nil {
-		// The request's end must not leave pieces behind.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		_ = s.remove(clean, t.folder())
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.used -= total
+		_ = s.Remove(ctx, t)
 		return Token{}, noStorage(err)
 	}
 	return t, nil
+}
+
+// removeTimeout bounds the removal of the files of a message.
+const removeTimeout = 10 * time.Second
+
+// Remove removes the files of a token before they expire. It ignores the end of ctx, so that a
+// request's end does not leave pieces behind.
+func (s *Store) Remove(ctx context.Context, t Token) error {
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer cancel()
+	err := s.remove(clean, t.folder())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range t.entries {
+		s.used -= e.Size
+	}
+	return err
+}
+
+// Fetched reports whether a file of a token was fetched, from any instance that shares the storage.
+func (s *Store) Fetched(ctx context.Context, t Token) bool {
+	_, err := s.storage.Load(ctx, path.Join(t.folder(), fetchedMark))
+	return err == nil
+}
+
+// markFetched notes that a file was fetched.
+func (s *Store) markFetched(ctx context.Context, folder string) {
+	key := path.Join(folder, fetchedMark)
+	if _, err := s.storage.Load(ctx, key); errors.Is(err, fs.ErrNotExist) {
+		_ = s.storage.Store(ctx, key, []byte("1"))
+	}
 }
 
 func (s *Store) put(ctx context.Context, t Token, files []*File, total int64) error {
