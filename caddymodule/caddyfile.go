@@ -35,7 +35,7 @@ func init() {
 //			from     <numbers...>
 //			group    <names...>
 //			region   <country>
-//			limit    <count> messages|segments per minute|hour|day|month [<time zone>]
+//			limit    <count> messages|segments|pictures per minute|hour|day|month [<time zone>]
 //			allow    <destinations...>
 //			deny     <destinations...>
 //		}
@@ -45,7 +45,7 @@ func init() {
 //		deny  <destinations...>
 //		lockout off|<count> <window>
 //		limit off
-//		limit user|sender|country|site <count> messages|segments per minute|hour|day|month [<time zone>]
+//		limit user|sender|country|site <count> messages|segments|pictures per minute|hour|day|month [<time zone>]
 //		bursts off
 //		authenticated
 //		digest

@@ -1,5 +1,5 @@
-// Package limit implements rate limits and quotas on messages and segments, because every message
-// costs the operator money.
+// Package limit implements rate limits and quotas on messages, segments and pictures, because every
+// message costs the operator money.
 //
 // It never counts a message that it refuses. Package gateway makes a Charge for each message;
 // counts are kept in memory here, or in a store of package journal. Counters are safe for
@@ -34,10 +34,12 @@ const (
 // Unit is the unit of a rule's maximum.
 type Unit uint8
 
-// The units. A message counts as 1, even if it is sent in several parts.
+// The units. A message counts as 1, even if it is sent in several parts. Pictures are files of any
+// type.
 const (
 	Messages Unit = iota
 	Segments
+	Pictures
 )
 
 // Period is the period of a rule's maximum.
@@ -54,11 +56,11 @@ const (
 
 var (
 	scopeNames  = []string{"user", "sender", "country", "site"}
-	unitNames   = []string{"messages", "segments"}
+	unitNames   = []string{"messages", "segments", "pictures"}
 	periodNames = []string{"minute", "hour", "day", "month"}
 )
 
-// Rule is the maximum number of messages or segments in a period.
+// Rule is the maximum number of messages, segments or pictures in a period.
 type Rule struct {
 	Scope  Scope
 	Unit   Unit
@@ -68,11 +70,13 @@ type Rule struct {
 	Zone *time.Location
 }
 
-// Default contains the rules that apply if the operator configures none.
+// Default contains the rules that apply if the operator configures none. Rules on pictures are last.
 var Default = []Rule{
 	{Scope: User, Unit: Messages, Period: Minute, Max: 30},
 	{Scope: User, Unit: Segments, Period: Day, Max: 1000},
 	{Scope: Site, Unit: Segments, Period: Day, Max: 10_000},
+	{Scope: User, Unit: Pictures, Period: Minute, Max: 10},
+	{Scope: User, Unit: Pictures, Period: Day, Max: 100},
 }
 
 // maxCount bounds the maximum of a rule, so that the windows are exact.
@@ -80,7 +84,7 @@ const maxCount = 1_000_000
 
 // ErrUsage describes the syntax of a rule.
 var ErrUsage = errors.New("write a limit such as: user 30 messages per minute, or: site 10000 segments per day Europe/Berlin; " +
-	"it is for a user, sender, country or the site, in messages or segments, per minute, hour, day or month")
+	"it is for a user, sender, country or the site, in messages, segments or pictures, per minute, hour, day or month")
 
 // Parse reads a rule: SCOPE COUNT UNIT per PERIOD [ZONE]. ZONE is a name of the IANA time zone
 // database, for days and months.
@@ -124,7 +128,7 @@ func (r Rule) String() string {
 }
 
 // Merge returns base with rules added. A rule replaces a base rule of the same scope, unit and
-// period. Two rules with the same scope, unit and period are an error.
+// period. Two rules with the same scope, unit and period are an error. Rules on pictures are last.
 func Merge(base, rules []Rule) ([]Rule, error) {
 	merged := slices.Clone(base)
 	for i, r := range rules {
@@ -138,7 +142,18 @@ func Merge(base, rules []Rule) ([]Rule, error) {
 			merged = append(merged, r)
 		}
 	}
+	slices.SortStableFunc(merged, func(a, b Rule) int { return cmp.Compare(a.Unit/Pictures, b.Unit/Pictures) })
 	return merged, nil
+}
+
+// ForTexts returns the rules that apply to a message without pictures, of rules that Merge or Default
+// returned.
+func ForTexts(rules []Rule) []Rule {
+	n := len(rules)
+	for n > 0 && rules[n-1].Unit == Pictures {
+		n--
+	}
+	return rules[:n]
 }
 
 // identity returns the rule without its maximum and zone.
@@ -147,7 +162,7 @@ func (r Rule) identity() Rule { return Rule{Scope: r.Scope, Unit: r.Unit, Period
 // Usage contains the properties of a message that rules count by.
 type Usage struct {
 	User, Sender, Country string
-	Segments              int
+	Segments, Pictures    int
 }
 
 func (u Usage) under(r Rule) (who string, amount int) {
@@ -159,8 +174,11 @@ func (u Usage) under(r Rule) (who string, amount int) {
 	case Country:
 		who = u.Country
 	}
-	if amount = 1; r.Unit == Segments {
+	switch amount = 1; r.Unit {
+	case Segments:
 		amount = max(u.Segments, 1)
+	case Pictures:
+		amount = u.Pictures
 	}
 	return who, amount
 }

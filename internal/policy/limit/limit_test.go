@@ -61,6 +61,10 @@ func TestTake(t *testing.T) {
 		"segments": {[]string{"user 4 segments per hour"}, []step{
 			{0, long, ""}, {0, long, "30m0s"}, {0, bob, ""}, {0, bob, "15m0s"}, {30 * time.Minute, long, "15m0s"}, {45 * time.Minute, long, ""},
 		}},
+		"pictures": {[]string{"user 4 pictures per hour", "user 2 messages per day"}, []step{
+			{0, Usage{User: "bob", Pictures: 3}, ""}, {0, Usage{User: "bob", Pictures: 2}, "15m0s"}, {0, Usage{User: "bob", Pictures: 5}, "0s"},
+			{0, Usage{User: "bob", Pictures: 1}, ""}, {0, Usage{User: "ann", Pictures: 4}, ""},
+		}},
 		"what never fits": {[]string{"user 2 segments per hour", "user 1 messages per minute"}, []step{
 			{0, bob, ""}, {0, long, "0s"},
 		}},
@@ -182,7 +186,7 @@ func TestZonesApart(t *testing.T) {
 }
 
 func TestMerge(t *testing.T) {
-	got, err := Merge(Default, rules(t, "user 5 messages per minute", "country 7 messages per day Europe/Berlin"))
+	got, err := Merge(Default, rules(t, "user 3 pictures per minute", "user 5 messages per minute", "country 7 messages per day Europe/Berlin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,9 +197,13 @@ func TestMerge(t *testing.T) {
 	for _, r := range got {
 		lines = append(lines, r.String())
 	}
-	want := []string{"user 5 messages per minute", "user 1000 segments per day", "site 10000 segments per day", "country 7 messages per day Europe/Berlin"}
+	want := []string{"user 5 messages per minute", "user 1000 segments per day", "site 10000 segments per day", "country 7 messages per day Europe/Berlin",
+		"user 3 pictures per minute", "user 100 pictures per day"}
 	if diff := cmp.Diff(want, lines); diff != "" || Default[0].Max != 30 {
 		t.Error(diff, Default[0])
+	}
+	if texts := ForTexts(got); len(texts) != 4 || len(ForTexts(nil)) != 0 {
+		t.Errorf("texts: %v", texts)
 	}
 }
 
