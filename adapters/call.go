@@ -66,7 +66,19 @@ func (c *Call) Read(status int, header http.Header, reply []byte, whole bool) sm
 
 // filter returns the filter that decides which words of the reply may be shown.
 func (c *Call) filter() *redact.Filter {
-	return &redact.Filter{Account: c.adapter.redacted, Token: c.token, Body: c.message.Body, Numbers: [2]sms.Number{c.message.To, c.message.From}}
+	return &redact.Filter{Account: c.adapter.redacted, Token: c.token, Body: c.quotable(), Numbers: [2]sms.Number{c.message.To, c.message.From}}
+}
+
+// quotable returns what a reply must not quote: the text, and the addresses of pictures and files.
+func (c *Call) quotable() sms.Hidden {
+	if len(c.message.Media) == 0 {
+		return c.message.Body
+	}
+	all := c.message.Body.Reveal()
+	for i := range c.message.Media {
+		all += "\n" + c.message.Media[i].URL.Reveal()
+	}
+	return sms.Hide(all)
 }
 
 // hideCredential registers the credential of a request as a secret, so that no quotation of it in a

@@ -21,6 +21,10 @@ const (
 	DefaultAttemptTimeout = 10 * time.Second
 )
 
+// filesTimeout is the least budget of a message with pictures or files, which must be downloaded
+// first. It leaves 5 s for the reply to reach the app.
+const filesTimeout = 25 * time.Second
+
 // DefaultRetries is the largest number of retries of a message.
 const DefaultRetries = 3
 
@@ -117,7 +121,16 @@ func (d *Deliverer) End(m *sms.Message) time.Time {
 	if begin.IsZero() {
 		begin = time.Now()
 	}
+	if m.FilesDigest != "" {
+		return begin.Add(max(d.Timeout, filesTimeout))
+	}
 	return begin.Add(d.Timeout)
+}
+
+// CollectUntil is when the download of a message's files must end, so that there is time for an
+// attempt.
+func (d *Deliverer) CollectUntil(m *sms.Message) time.Time {
+	return d.End(m).Add(-min(d.AttemptTimeout, DefaultAttemptTimeout) - 2*time.Second)
 }
 
 const noTime = "the time was spent before it could be sent"

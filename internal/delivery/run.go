@@ -33,7 +33,7 @@ type routePlan struct {
 func (run *run) plan(route Route) (*adapters.Plan, *sms.Refusal) {
 	at := slices.IndexFunc(run.plans, func(p routePlan) bool { return p.adapter == route.Adapter })
 	if at < 0 {
-		plan, refusal := route.Adapter.Plan(run.message, run.MaxParts)
+		plan, refusal := route.plan(run.message, run.MaxParts)
 		at, run.plans = len(run.plans), append(run.plans, routePlan{route.Adapter, plan, refusal})
 	}
 	return run.plans[at].plan, run.plans[at].refusal

@@ -224,7 +224,7 @@ func hostNotAllowed(u *url.URL) *sms.Refusal {
 }
 
 func (c *Collector) tooLarge() *sms.Refusal {
-	return sms.RefuseAs(sms.TooLong, sms.FileTooLarge, "limit", megabytes(c.MaxSize))
+	return sms.RefuseAs(sms.TooLong, sms.FileTooLarge, "limit", sms.Megabytes(c.MaxSize))
 }
 
 func noDisk(err error) *sms.Refusal {
@@ -234,16 +234,4 @@ func noDisk(err error) *sms.Refusal {
 		refusal.Detail += ": " + errno.Error()
 	}
 	return refusal
-}
-
-func tooMany(count, limit int) *sms.Refusal {
-	return sms.RefuseAs(sms.TooLong, sms.TooManyFiles, "count", strconv.Itoa(count), "limit", strconv.Itoa(limit))
-}
-
-// megabytes writes a size for people, with one decimal below 10 MB.
-func megabytes(size int64) string {
-	if size < 10_000_000 {
-		return strconv.FormatFloat(float64(size)/1e6, 'f', 1, 64)
-	}
-	return strconv.FormatInt(size/1_000_000, 10)
 }

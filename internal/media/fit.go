@@ -98,7 +98,7 @@ func (c *Collector) fitOther(f *File, l sms.MediaLimits) *sms.Refusal {
 func (c *Collector) fitOne(ctx context.Context, f *File, l sms.MediaLimits, room int64) (*File, *sms.Refusal) {
 	if strippers[f.Type] == nil {
 		if f.Size > room {
-			return nil, tooLargeFor(f.Size, room)
+			return nil, sms.TooLargeFor(f.Size, room)
 		}
 		return f, nil
 	}
@@ -114,7 +114,7 @@ func (c *Collector) fitOne(ctx context.Context, f *File, l sms.MediaLimits, room
 	case p.animated && !accepted:
 		refusal = sms.RefuseAs(sms.UnsupportedContent, sms.FileType, "type", f.Type)
 	case p.animated:
-		refusal = tooLargeFor(stripped.Size, room)
+		refusal = sms.TooLargeFor(stripped.Size, room)
 	}
 	var redrawn *File
 	if refusal == nil {
@@ -197,8 +197,4 @@ func unreadable(err error) *sms.Refusal {
 		refusal.Detail = err.Error()
 	}
 	return refusal
-}
-
-func tooLargeFor(size, room int64) *sms.Refusal {
-	return sms.RefuseAs(sms.TooLong, sms.FileTooLargeForProvider, "size", megabytes(size), "limit", megabytes(max(room, 0)))
 }

@@ -137,7 +137,7 @@ func (c *Collector) Close() { c.client.CloseIdleConnections() }
 // returned and none is left on the disk. ctx must have the deadline of the collecting.
 func (c *Collector) Collect(ctx context.Context, user string, t attachment.Transfer, l sms.MediaLimits) ([]*File, *sms.Refusal) {
 	if l.Count > 0 && len(t.Files) > l.Count {
-		return nil, tooMany(len(t.Files), l.Count)
+		return nil, sms.TooMany(len(t.Files), l.Count)
 	}
 	release, err := c.Budget.acquire(ctx, user)
 	if err != nil {

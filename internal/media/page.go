@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
 //go:embed page.html
@@ -43,7 +45,7 @@ func (s *Store) servePage(w http.ResponseWriter, r *http.Request, token string) 
 		if !isShown(e.Type) {
 			kind = "file"
 		}
-		list[i] = shown{t.Path(i + 1).Reveal(), kind, megabytes(e.Size)}
+		list[i] = shown{t.Path(i + 1).Reveal(), kind, sms.Megabytes(e.Size)}
 	}
 	var out bytes.Buffer
 	if err := page.Execute(&out, list); err != nil {

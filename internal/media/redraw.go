@@ -71,7 +71,7 @@ func (c *Collector) redraw(ctx context.Context, f *File, p *picture, l sms.Media
 			}
 		}
 	}
-	return nil, tooLargeFor(f.Size, room)
+	return nil, sms.TooLargeFor(f.Size, room)
 }
 
 // release returns memory to the budget. What a large picture needed is collected first, because the

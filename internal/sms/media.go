@@ -3,6 +3,7 @@ package sms
 import (
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -47,6 +48,7 @@ const (
 	FileServer              Variant = "file_server"
 	FileDisk                Variant = "file_disk"
 	FileSpace               Variant = "file_space"
+	NoMMS                   Variant = "no_mms"
 )
 
 // MediaLimits are the pictures and files that a provider accepts in a message. A limit of 0 and an
@@ -64,4 +66,45 @@ type MediaLimits struct {
 func (l MediaLimits) Accepts(mediaType string) bool {
 	kind, _, _ := strings.Cut(mediaType, "/")
 	return len(l.Types) == 0 || slices.Contains(l.Types, mediaType) || slices.Contains(l.Types, kind+"/*")
+}
+
+// Check returns the refusal of files that exceed the limits. Types and sizes that are not known are
+// not compared.
+func (l MediaLimits) Check(files []Media) *Refusal {
+	if l.Count > 0 && len(files) > l.Count {
+		return TooMany(len(files), l.Count)
+	}
+	total := int64(0)
+	for i := range files {
+		f := &files[i]
+		total += f.Size
+		switch {
+		case f.Type != "" && !l.Accepts(f.Type):
+			return RefuseAs(UnsupportedContent, FileType, "type", f.Type)
+		case l.Each > 0 && f.Size > l.Each:
+			return TooLargeFor(f.Size, l.Each)
+		}
+	}
+	if l.Total > 0 && total > l.Total {
+		return TooLargeFor(total, l.Total)
+	}
+	return nil
+}
+
+// TooMany is the refusal of more files than a limit.
+func TooMany(count, limit int) *Refusal {
+	return RefuseAs(TooLong, TooManyFiles, "count", strconv.Itoa(count), "limit", strconv.Itoa(limit))
+}
+
+// TooLargeFor is the refusal of a file that exceeds a limit of the provider, in bytes.
+func TooLargeFor(size, limit int64) *Refusal {
+	return RefuseAs(TooLong, FileTooLargeForProvider, "size", Megabytes(size), "limit", Megabytes(max(limit, 0)))
+}
+
+// Megabytes writes a size for people, with one decimal below 10 MB.
+func Megabytes(size int64) string {
+	if size < 10_000_000 {
+		return strconv.FormatFloat(float64(size)/1e6, 'f', 1, 64)
+	}
+	return strconv.FormatInt(size/1_000_000, 10)
 }

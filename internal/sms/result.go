@@ -203,6 +203,7 @@ var variants = map[sentenceKey]string{
 	{UnsupportedContent, FileTypeFalse}:         "The file is not of the type that it claims to be",
 	{UnsupportedContent, FileType}:              "Files of the type {type} cannot be sent",
 	{UnsupportedContent, FileUnreadable}:        "The picture or film cannot be read. Please send another one.",
+	{UnsupportedContent, NoMMS}:                 "Pictures and files cannot be sent to this number",
 	{Busy, ManyPictures}:                        "Too many pictures at once. Nothing was sent. Please try again in a moment.",
 	{Unavailable, FileGone}:                     "The picture or file is no longer on its server. Please send it again.",
 	{Unavailable, FileCut}:                      "The picture or file did not arrive whole. Nothing was sent. Please try again.",
