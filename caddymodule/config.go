@@ -199,7 +199,7 @@ type Limits struct {
 
 	// Rules are written as `SCOPE COUNT UNIT per PERIOD`, such as `user 30 messages per minute` or
 	// `site 10000 segments per day Europe/Berlin`. A scope is `user`, `sender`, `country` (of the
-	// recipient) or `site`, a unit `messages` or `segments`. The periods `minute` and `hour` refill
+	// recipient) or `site`, a unit `messages`, `segments` or `pictures`. The periods `minute` and `hour` refill
 	// steadily; `day` and `month` are of the calendar, in UTC unless a time zone follows. A rule
 	// replaces the default rule with the same scope, unit and period, or is added to the others.
 	Rules []string `json:"rules,omitempty"`

@@ -216,8 +216,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		Region: h.DefaultRegion, Numbers: number.NewCache(), LoginQueues: lockout.NewQueues(), Paused: paused.Load,
 	}
 	for _, step := range []func(caddy.Context) error{
-		h.provisionRequests, h.provisionServices, h.provisionPictures, h.provisionReplies, h.provisionUsers,
-		h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
+		h.provisionRequests, h.provisionServices, h.provisionReplies, h.provisionUsers,
+		h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents, h.provisionPictures,
 	} {
 		if err := step(ctx); err != nil {
 			return err

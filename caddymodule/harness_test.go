@@ -17,9 +17,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
@@ -97,7 +99,11 @@ func provision(t testing.TB, block string) (*site, error) {
 // start provisions a handler.
 func start(t testing.TB, h *Handler) (*site, error) {
 	t.Helper()
-	ctx, err := caddy.ProvisionContext(&caddy.Config{})
+	config := new(caddy.Config)
+	if h.Pictures != nil {
+		config.StorageRaw = caddyconfig.JSONModuleObject(map[string]string{"root": t.TempDir()}, "module", "file_system", nil)
+	}
+	ctx, err := caddy.ProvisionContext(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,17 @@ var (
 	}, []string{"adapter", "outcome"})
 	lostTotal          = counter("lost_total", "Messages that were in flight when their process ended.").WithLabelValues()
 	journalErrorsTotal = counter("journal_errors_total", "Failed writes of the journal.").WithLabelValues()
+
+	mediaBytesTotal     = counter("media_bytes_total", "Bytes of pictures and files of messages.").WithLabelValues()
+	mediaDownloadsTotal = counter("media_downloads_total", "Downloads of the pictures and files of a message, by outcome: "+
+		"ok or a cause.", "outcome")
+	mediaNotFetchedTotal = counter("media_not_fetched_total", "Messages whose pictures the provider did not fetch within "+
+		"2 minutes.", "adapter")
+	mediaDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: "caddy", Subsystem: "acrobits_sms", Name: "media_collect_duration_seconds",
+		Help:    "Duration of the download of the pictures and files of a message.",
+		Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 15},
+	})
 )
 
 // collectors are the counters, in the order of declaration.
@@ -48,7 +59,7 @@ func (h *Handler) provisionMetrics(ctx caddy.Context) error {
 	if registry == nil {
 		return nil
 	}
-	for _, c := range slices.Concat(collectors, []prometheus.Collector{attemptDuration, accountGauges{}}) {
+	for _, c := range slices.Concat(collectors, []prometheus.Collector{attemptDuration, mediaDuration, accountGauges{}}) {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(c); err != nil && !errors.As(err, &already) {
 			return err

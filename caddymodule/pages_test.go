@@ -284,7 +284,7 @@ func TestPageCaddyfiles(t *testing.T) {
 // TestPageMetrics compares the metrics and admin paths that pages name with those that exist.
 func TestPageMetrics(t *testing.T) {
 	descriptions := make(chan *prometheus.Desc, 100)
-	for _, c := range append(slices.Clone(collectors), attemptDuration, accountGauges{}) {
+	for _, c := range append(slices.Clone(collectors), attemptDuration, mediaDuration, accountGauges{}) {
 		c.Describe(descriptions)
 	}
 	close(descriptions)

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/media"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
@@ -43,8 +44,7 @@ var pictureModes = []string{"mms", "link", "mms_or_link"}
 
 // Defaults and bounds of Pictures.
 const (
-	defaultPictureHost = "mmmsg.acrobits.net"
-	defaultMaxPicture  = 25_000_000
+	defaultMaxPicture  = media.DefaultMaxSize
 	largestMaxPicture  = 100_000_000 // every user can have this much fetched and stored
 	defaultPictureKeep = 30 * 24 * time.Hour
 	longestPictureKeep = 365 * 24 * time.Hour
@@ -54,13 +54,10 @@ const (
 // pictureSettings are the settings of pictures with the defaults.
 type pictureSettings struct {
 	mms, links     bool
-	from           []pictureServer
+	from           []media.Source
 	maxSize, space int64
 	keep           time.Duration
 }
-
-// pictureServer is a server that attachments may be fetched from.
-type pictureServer struct{ scheme, host, port string }
 
 // settings checks the settings.
 func (p *Pictures) settings() (*pictureSettings, error) {
@@ -89,24 +86,26 @@ func (p *Pictures) settings() (*pictureSettings, error) {
 		s.from = append(s.from, server)
 	}
 	if s.from == nil {
-		s.from = []pictureServer{{"https", defaultPictureHost, "443"}}
+		s.from = []media.Source{media.DefaultSource}
 	}
 	return s, nil
 }
 
 // parsePictureServer parses a host, or scheme, host and port. The error does not repeat it, because a
 // URL may contain a secret.
-func parsePictureServer(s string) (server pictureServer, err error) {
-	hasScheme := strings.Contains(s, "://")
+func parsePictureServer(s string) (server media.Source, err error) {
+	_, host, hasScheme := strings.Cut(s, "://")
 	if !hasScheme {
-		s = "https://" + s
+		host = s
 	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !isHost(u.Host) || u.User != nil ||
-		u.Path != "" || strings.ContainsAny(s, "?#*") || u.Port() != "" && !hasScheme {
+	u, err := url.Parse("//" + host)
+	if err != nil || !isHost(host) || u.Port() != "" && !hasScheme {
 		return server, errPictureServer
 	}
-	return pictureServer{u.Scheme, strings.ToLower(u.Hostname()), cmp.Or(u.Port(), standardPorts[u.Scheme])}, nil
+	if server, err = media.ParseSource(s); err != nil {
+		return server, errPictureServer
+	}
+	return server, nil
 }
 
 var errPictureServer = errors.New("pictures: from takes hosts such as files.example.com, or scheme, host and port " +
@@ -180,14 +179,4 @@ func sizeArg(d *caddyfile.Dispenser, into *int64, example string) error {
 	}
 	*into = int64(size)
 	return nil
-}
-
-// provisionPictures checks the settings of pictures.
-func (h *Handler) provisionPictures(caddy.Context) (err error) {
-	if h.Pictures == nil {
-		return nil
-	}
-	h.logger.Warn("pictures has no effect yet: pictures and files are refused")
-	h.pictures, err = h.Pictures.settings()
-	return err
 }

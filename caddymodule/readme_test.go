@@ -76,6 +76,7 @@ var exact = map[string]string{
 	"too_long.file_too_large_for_provider":    "The user sends a smaller one; another adapter may take larger ones.",
 	"too_long.too_many_pixels":                "The user sends a smaller one.",
 	"too_long.picture_too_complex":            "The user sends a smaller one, or the same not saved as progressive JPEG.",
+	"unsupported_content.no_mms":              "Nothing, if no adapter sends pictures to this number. `pictures mms_or_link` sends a link there.",
 	"unsupported_content.file_type_false":     "The user sends another file. If it happens often, find out who sends such files.",
 	"unsupported_content.file_type":           "Nothing: no adapter takes files of this type.",
 	"unsupported_content.file_unreadable":     "The user sends another one: this one is damaged.",

@@ -5,7 +5,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -56,7 +55,7 @@ func (x *sendRequest) report(s sent) {
 	x.logHints()
 	x.log(s)
 	response := x.response
-	if response.Result.Outcome == sms.Accepted && response.Kind != sendmessage.Text { // a notice is no message
+	if response.Result.Outcome == sms.Accepted && !response.IsMessage() {
 		return
 	}
 	countMessage(response)

@@ -59,7 +59,7 @@ var emptyRequest sendmessage.Request
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It gives the request to the service of its
 // path, or to the next handler. It returns only errors of the next handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	s := h.serviceFor(r)
+	s, _ := h.serviceFor(r)
 	if s == nil {
 		return h.passOn(w, r, next)
 	}
@@ -131,6 +131,9 @@ func (x *sendRequest) gatewayRequest() gateway.Request {
 	}
 	if x.Authenticated {
 		req.UpstreamUser = x.upstreamUser()
+	}
+	if x.pictures != nil {
+		req.MediaURL = x.mediaURL(x.r)
 	}
 	return req
 }

@@ -39,6 +39,9 @@ func services() []*service {
 	return []*service{{
 		name: sendService, path: "/send_message", serve: (*Handler).serveSend,
 		isOn: func(*Handler) bool { return true },
+	}, {
+		name: mediaService, path: "/media", serve: (*Handler).serveMedia, secretPath: true,
+		isOn: func(h *Handler) bool { return h.Pictures != nil },
 	}}
 }
 
@@ -114,28 +117,29 @@ func (a address) reaches(path string) bool {
 	return n == 0 || len(path) >= n && strings.EqualFold(path[:n], a.path) && (len(path) == n || path[n] == '/')
 }
 
-// serviceFor returns the service of a request, nil if there is none.
-func (h *Handler) serviceFor(r *http.Request) *service {
+// serviceFor returns the service of a request and the rest of the path below the service's, nil if
+// there is none.
+func (h *Handler) serviceFor(r *http.Request) (s *service, rest string) {
 	where := originalURL(r).Path
 	if needsCleaning(where) {
 		where = path.Clean(where)
 	}
-	if s := h.serviceAt(where); s != nil || h.publicPath == "" {
-		return s
-	}
-	if inner := (address{path: h.publicPath}); inner.reaches(where) {
-		return h.serviceAt(where[len(h.publicPath):])
-	}
-	return nil
-}
-
-func (h *Handler) serviceAt(path string) *service {
-	for _, a := range h.served {
-		if a.reaches(path) {
-			return a.service
+	if inner := (address{path: h.publicPath}); h.publicPath != "" && inner.reaches(where) {
+		if a := h.addressAt(where[len(h.publicPath):]); a.service != nil && a.path != "" {
+			return a.service, where[len(h.publicPath)+len(a.path):]
 		}
 	}
-	return nil
+	a := h.addressAt(where)
+	return a.service, where[len(a.path):]
+}
+
+func (h *Handler) addressAt(path string) address {
+	for _, a := range h.served {
+		if a.reaches(path) {
+			return a
+		}
+	}
+	return address{}
 }
 
 // needsCleaning reports whether a path may contain empty segments, . or .. segments.

@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/media"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
@@ -208,16 +209,20 @@ func TestPublicBase(t *testing.T) {
 	}
 }
 
+func source(scheme, host, port string) media.Source {
+	return media.Source{Scheme: scheme, Host: host, Port: port, Private: true}
+}
+
 // The settings of pictures have defaults, and are checked in JSON too.
 func TestPictureSettings(t *testing.T) {
 	s, err := new(Pictures).settings()
 	if err != nil || !s.mms || s.links || s.maxSize != 25e6 || s.space != 2e9 || s.keep.Hours() != 720 ||
-		len(s.from) != 1 || s.from[0] != (pictureServer{"https", "mmmsg.acrobits.net", "443"}) {
+		len(s.from) != 1 || s.from[0] != media.DefaultSource {
 		t.Errorf("%+v %v", s, err)
 	}
 	s, err = (&Pictures{Mode: "mms_or_link", From: []string{"HTTP://Files.example.com:8080", "[2001:db8::1]", "https://a.example"}}).settings()
-	if err != nil || !s.mms || !s.links || len(s.from) != 3 || s.from[0] != (pictureServer{"http", "files.example.com", "8080"}) ||
-		s.from[1] != (pictureServer{"https", "2001:db8::1", "443"}) || s.from[2] != (pictureServer{"https", "a.example", "443"}) {
+	if err != nil || !s.mms || !s.links || len(s.from) != 3 || s.from[0] != source("http", "files.example.com", "8080") ||
+		s.from[1] != source("https", "2001:db8::1", "443") || s.from[2] != source("https", "a.example", "443") {
 		t.Errorf("%+v %v", s, err)
 	}
 	for _, p := range []*Pictures{

@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,6 +23,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/digest"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/lockout"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/users"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/attachment"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
@@ -70,6 +72,8 @@ type Gateway struct {
 	Options journal.Options
 	// Deliverer hands the messages to the adapters.
 	Deliverer *delivery.Deliverer
+	// Pictures sends pictures and files; nil if they are refused.
+	Pictures *Pictures
 }
 
 // Journal gives access to a journal, and opens it on first use.
@@ -97,6 +101,9 @@ type Request struct {
 	// Method and Target are those of the request line. The response of HTTP Digest is computed from
 	// them.
 	Method, Target string
+	// MediaURL is the address below which providers and recipients fetch files. It is not used if
+	// Gateway.Pictures is nil.
+	MediaURL string
 }
 
 // Response is the result of a request. The caller must call Close.
@@ -125,6 +132,7 @@ type Response struct {
 	journal   *journal.Journal // held until Close
 	claim     *journal.Claim
 	saveLogin func(stored bool)
+	discard   func() // removes files that nobody will fetch, nil if there are none
 }
 
 // Panic is a recovered panic.
@@ -167,8 +175,10 @@ func refused(err error) sms.Result {
 type send struct {
 	*Gateway
 	Response
-	ctx context.Context
-	req Request
+	ctx      context.Context
+	req      Request
+	transfer attachment.Transfer // the pictures and files of a message of the kind File
+	opened   atomic.Bool         // an adapter has read the bytes of a file
 
 	lockoutUser, lockoutKey string // of the last call of lockoutName
 }
@@ -190,7 +200,7 @@ func (s *send) run() {
 			return
 		}
 	}
-	if s.Kind != sendmessage.Text {
+	if !s.IsMessage() {
 		s.Result = sms.Result{Outcome: sms.Accepted}
 		return
 	}
@@ -228,18 +238,27 @@ func (r *Response) Fail() {
 
 func (s *send) classify() (err error) {
 	s.Kind, err = s.req.Classify()
+	if s.Kind == sendmessage.File && s.Pictures != nil {
+		return s.readTransfer()
+	}
 	return err
 }
+
+// IsMessage reports whether the request is a text or files, and not a notice.
+func (r *Response) IsMessage() bool { return r.Kind == sendmessage.Text || r.Kind == sendmessage.File }
 
 // admit fills the message: it parses the numbers, and checks whether the user may use the sender
 // and may send to the recipient.
 func (s *send) admit() error {
-	if s.Kind != sendmessage.Text {
+	if !s.IsMessage() {
 		return nil
 	}
 	m, req := &s.Message, &s.req
 	m.Site, m.User, m.Groups, m.Body = req.Site, s.User.Name, s.User.Groups, req.Body
 	m.ContentType, m.Disposition, m.Smart, m.InstallID = cmp.Or(req.ContentType, "text/plain"), req.Disposition, req.Smart, req.InstallID
+	if s.Kind == sendmessage.File {
+		m.Body, m.ContentType, m.FilesDigest = s.caption(), "text/plain", s.transfer.Identity()
+	}
 	if s.User.NumberProblem != "" {
 		return refuseBecause(s.User.NumberProblem, sms.SenderNotAllowed, sms.NoOwnNumber)
 	}
@@ -301,8 +320,12 @@ func (s *send) region() string { return cmp.Or(s.User.Region, s.Region) }
 // deliver sends the message, unless it is a duplicate. A duplicate is not charged to the limits.
 func (s *send) deliver() sms.Result {
 	m := &s.Message
-	if m.Segments = text.Segments(m.Body.Reveal()); m.Segments > 1 { // an adapter may split it into more segments
-		m.Segments = max(m.Segments, s.Deliverer.Segments(m))
+	if s.Kind == sendmessage.File {
+		if refusal := s.preview(); refusal != nil {
+			return refused(refusal)
+		}
+	} else {
+		m.Segments = s.segments(m)
 	}
 	result, err := s.begin()
 	if err != nil {
@@ -318,9 +341,22 @@ func (s *send) deliver() sms.Result {
 		s.claim.Abandon(result)
 		return result
 	}
-	result = s.Deliverer.Deliver(s.ctx, m, s.claim)
+	if s.Kind == sendmessage.File {
+		result = s.deliverFiles()
+	} else {
+		result = s.Deliverer.Deliver(s.ctx, m, s.claim)
+	}
 	s.claim.End(result)
 	return result
+}
+
+// segments is the largest number of segments that a message may have.
+func (s *send) segments(m *sms.Message) int {
+	n := text.Segments(m.Body.Reveal())
+	if n > 1 { // an adapter may split it into more segments
+		n = max(n, s.Deliverer.Segments(m))
+	}
+	return n
 }
 
 // begin claims the message, or returns the result of the first message if this one is a duplicate.
@@ -355,9 +391,15 @@ func (r *Response) SaveLogin() {
 	}
 }
 
-// Close releases the journal.
+// Close releases the journal, and removes the files of a message that was not sent.
 func (r *Response) Close() {
-	if r != nil && r.journal != nil {
+	if r == nil {
+		return
+	}
+	if r.journal != nil {
 		r.journal.Release()
+	}
+	if r.discard != nil {
+		r.discard()
 	}
 }

@@ -41,11 +41,14 @@ func (s *send) chargeLimits() error {
 	if s.User.Limits != nil {
 		limits = s.User.Limits
 	}
+	if m.FilesDigest == "" {
+		limits = limit.ForTexts(limits)
+	}
 	if len(limits) == 0 {
 		return nil
 	}
 	charge := limit.Charge{BillingKey: s.BillingKey, Rules: limits, Usage: limit.Usage{
-		User: m.User, Sender: m.From.Value, Country: country, Segments: m.Segments,
+		User: m.User, Sender: m.From.Value, Country: country, Segments: m.Segments, Pictures: len(s.transfer.Files),
 	}}
 	if err := s.journal.Count(&charge); err != nil {
 		s.Journal.NoteFailure()
@@ -54,15 +57,18 @@ func (s *send) chargeLimits() error {
 	if charge.Exceeded == nil {
 		return nil
 	}
-	return exceeded(m.Segments, charge.Exceeded)
+	return exceeded(&charge.Usage, charge.Exceeded)
 }
 
 // exceeded is the refusal of a message that exceeds a limit. With Wait 0, the message is too large
 // for the limit at any time.
-func exceeded(segments int, over *limit.Exceeded) *sms.Refusal {
+func exceeded(use *limit.Usage, over *limit.Exceeded) *sms.Refusal {
 	refusal := sms.RefuseAs(sms.Limited, sms.OverLimit, "minutes", strconv.Itoa(int((over.Wait+time.Minute-1)/time.Minute)))
-	if over.Wait == 0 {
-		refusal = sms.RefuseAs(sms.TooLong, sms.TextTooLong, "length", strconv.Itoa(segments), "unit", "segments", "limit", strconv.Itoa(over.Rule.Max))
+	switch {
+	case over.Wait == 0 && over.Rule.Unit == limit.Pictures:
+		refusal = sms.TooMany(use.Pictures, over.Rule.Max)
+	case over.Wait == 0:
+		refusal = sms.RefuseAs(sms.TooLong, sms.TextTooLong, "length", strconv.Itoa(use.Segments), "unit", "segments", "limit", strconv.Itoa(over.Rule.Max))
 	}
 	refusal.RetryAfter, refusal.Limit = over.Wait, over.Rule.String()
 	return refusal

@@ -15,7 +15,7 @@ import (
 // sends no content type.
 type Kind uint8
 
-// The kinds. Only text is ever sent.
+// The kinds. Only texts and files are ever sent.
 const (
 	Text Kind = iota
 	// File is a picture or file. Its body contains a key and must never be sent as a text.
@@ -30,7 +30,8 @@ const (
 // String returns the kind's name as logs write it.
 func (k Kind) String() string { return [...]string{"text", "file", "notice", "delete"}[k] }
 
-// Classify returns the kind of content. For content that cannot be sent it returns a *sms.Refusal.
+// Classify returns the kind of content. For content that cannot be sent as a text it returns a
+// *sms.Refusal.
 func (req *Request) Classify() (Kind, error) {
 	kind, refusal := req.kind()
 	if refusal != nil {
@@ -52,13 +53,21 @@ func (req *Request) Classify() (Kind, error) {
 			return kind, req.missingParam(sms.NoBody)
 		case text.IsBlank(req.Body.Reveal()):
 			return kind, sms.RefuseAs(sms.BadRequest, sms.NoText)
-		case len(req.To) == 0:
-			return kind, req.missingParam(sms.NoRecipient)
-		case len(req.To) > maxRecipientForms:
-			return kind, sms.RefuseAs(sms.BadRequest, sms.SeveralRecipients)
 		}
+		return kind, req.CheckRecipient()
 	}
 	return kind, nil
+}
+
+// CheckRecipient returns a *sms.Refusal unless the request has a recipient.
+func (req *Request) CheckRecipient() error {
+	switch {
+	case len(req.To) == 0:
+		return req.missingParam(sms.NoRecipient)
+	case len(req.To) > maxRecipientForms:
+		return sms.RefuseAs(sms.BadRequest, sms.SeveralRecipients)
+	}
+	return nil
 }
 
 // missingParam returns the refusal of a request without a parameter. Its detail lists the unknown
