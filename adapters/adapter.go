@@ -34,7 +34,8 @@ type Adapter struct {
 	token      *boundToken // nil if the API needs no token
 	inbound    []boundInbound
 	proof      boundProof
-	receipts   sms.Hidden // the address for receipts, empty if there is none
+	receipts   sms.Hidden    // the address for receipts, empty if there is none
+	upload     *boundRequest // nil if the API needs no upload
 	replacer   *strings.Replacer
 	redacted   *redact.Account
 }
@@ -165,6 +166,12 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	a.proof = d.proof.bind(values)
 	for _, b := range d.inbound {
 		a.inbound = append(a.inbound, b.bind(values))
+	}
+	if d.upload != nil {
+		if a.upload, err = d.upload.request.bind(base, &d.upload.reply, values); err != nil {
+			return nil, fmt.Errorf("adapter %s: %w", name, err)
+		}
+		a.hideCredential(a.upload)
 	}
 	if d.token != nil {
 		if a.token, err = d.token.bind(base, baseURL, values); err != nil {

@@ -120,8 +120,8 @@ func (val *value) write(e *wire.Encoder, name string, v *vars) bool {
 		return val.writeFiles(e, name, v)
 	}
 	if val.template.isList() {
-		for _, url := range v.media() {
-			e.Text(name, url)
+		for _, text := range v.media(val.template[0].media.form) {
+			e.Text(name, text)
 		}
 		return true
 	}

@@ -38,17 +38,18 @@ type Definition struct {
 	baseURL template
 	numbers numberForms
 	limit   limit
-	media   *mediaBlock // nil if the definition does not say what the provider accepts
-	replace []string    // pairs of old and new text
-	tell    bool        // the app's user sees the provider's own words
-	token   *tokenBlock // nil if the API needs none
+	media   *mediaBlock  // nil if the definition does not say what the provider accepts
+	replace []string     // pairs of old and new text
+	tell    bool         // the app's user sees the provider's own words
+	token   *tokenBlock  // nil if the API needs none
+	upload  *uploadBlock // nil if the API needs none
 	sends   []*sendBlock
 	proof   *proof // nil if the definition does not receive
 	inbound []*inboundBlock
 }
 
 // definitionWords are the statements of a definition.
-var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "send", "tell", "proof", "receive", "receipt"}, replyWords...)
+var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "upload", "send", "tell", "proof", "receive", "receipt"}, replyWords...)
 
 // blockWords are the words that an adapter block accepts besides the options of its definition.
 var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
@@ -123,11 +124,16 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	if err != nil {
 		return err
 	}
-	var requests []*syntax.Statement // last, because they inherit from the statements outside of them
+	var requests, uploads []*syntax.Statement // last, because they inherit from the statements outside of them
 	for _, s := range statements {
 		switch word := s.First(); word {
 		case "send", "receive", "receipt":
 			requests = append(requests, s)
+			continue
+		case "upload":
+			if uploads = append(uploads, s); len(uploads) > 1 {
+				return s.Fail("upload appears twice")
+			}
 			continue
 		case "source", "verified", "base_url", "tell", "number", "text", "media", "token", "proof":
 			if kind := kindOf(s); once[kind] || word == kind && (once[word+" sender"] || once[word+" recipient"]) {
@@ -136,6 +142,11 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 			once[kindOf(s)] = true
 		}
 		if err := p.parseStatement(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range uploads {
+		if err := p.parseUpload(s, shared); err != nil {
 			return err
 		}
 	}
@@ -161,6 +172,9 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 		case len(v.reply.id) == 0 && !v.reply.generated:
 			return v.at.Fail("say where to find the id of the message: id PATH, or: id generated, if this API gives none")
 		}
+	}
+	if err := p.def.checkUpload(); err != nil {
+		return err
 	}
 	for _, o := range p.def.Options {
 		if _, used := p.used[optionHole+o.Name]; !used {

@@ -57,7 +57,7 @@ func (c *boundRequest) fixHead() (head fixedHead) {
 func (p *Plan) AppendRequest(b []byte, i int, token sms.Hidden, now time.Time) (*Call, []byte, error) {
 	part := &p.parts[i]
 	call := &Call{adapter: p.adapter, request: part.request, message: part.vars.message, token: token}
-	if part.request.head.start != nil {
+	if part.request.head.start != nil && p.Uploads(i) == 0 {
 		part.vars.token, part.vars.now = token, now
 		b, refusal := part.request.appendTo(b, &part.vars)
 		if refusal != nil {

@@ -98,7 +98,7 @@ func TestLint(t *testing.T) {
 		{"to {sms.to}", "import {sms.to}", "x:7: import is not allowed in a definition"},
 		{"to {sms.to}", "to \"{sms.to\"", "x:7: a hole ends in } and has no spaces"},
 		{"to {sms.to}", "to \"{sms.to x}\"", "x:7: a hole ends in } and has no spaces"},
-		{"to {sms.to}", "to {sms.media.63}", `x:7: unknown hole "sms.media.63", did you mean sms.media.0 or sms.media or `},
+		{"to {sms.to}", "to {sms.media.63}", `x:7: unknown hole "sms.media.63", did you mean sms.media.0 or `},
 		{"to {sms.to}", "to {header.X-From}", "x:7: {header.…} is a placeholder of Caddy's"},
 		{"to {sms.to}", "to {client_ip}", "x:7: {client_ip} is a placeholder of Caddy's"},
 		{"to {sms.to}", "to a\nto b", "x:8: to appears twice; a list is to[] value value"},

@@ -189,3 +189,50 @@ func TestMediaHoleMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A mistake in an upload block is reported with its line and what to write.
+func TestUploadMistakes(t *testing.T) {
+	const whole = "upload {\nPOST /u\nmultipart {\nf {sms.media.0.file}\n}\nid x\n}\n" +
+		"send {\nPOST /s\njson {\nto {sms.to}\nt {sms.body}\nm[] {sms.media.id}\n}\n}\nbase_url https://x\nreply json\naccepted status 200\nid id"
+	for _, c := range []struct{ old, new, want string }{
+		{"id x\n", "", "x:1: say where to find the id of the file in the reply: id PATH"},
+		{"id x\n", "id generated\n", "x:1: say where to find the id of the file"},
+		{"id x\n", "id x\naccess y\n", "x:7: unknown word; known words: basic, "},
+		{"f {sms.media.0.file}", "f {sms.media.file}", "x:1: an upload block sends one file"},
+		{"f {sms.media.0.file}", "f {sms.media.1.file}", "x:1: an upload block sends one file"},
+		{"f {sms.media.0.file}", "f x", "x:1: an upload block sends one file"},
+		{"f {sms.media.0.file}", "f {sms.media.0.file}\nt {sms.to}", "x:1: {sms.to} is not allowed in an upload block"},
+		{"f {sms.media.0.file}", "f {sms.media.0.file}\nt {sms.media.0.id}", "x:1: {sms.media.0.id} is the result of the upload block"},
+		{"f {sms.media.0.file}", "f {sms.media.0.base64}\nt {sms.user}", "x:1: {sms.user} is not allowed in an upload block"},
+		{"upload {\nPOST /u", "upload {\nPOST /u\n}\nupload {\nPOST /u", "x:4: upload appears twice"},
+		{"upload {\n", "upload x {\n", "x:1: write: upload { POST /path … id PATH }"},
+		{"POST /u\n", "", "x:1: the method and path are missing: POST /path"},
+		{"m[] {sms.media.id}", "m[] {sms.media}", "x:1: the uploaded file is never used, write {sms.media.0.id} in a send block"},
+		{"upload {\nPOST /u\nmultipart {\nf {sms.media.0.file}\n}\nid x\n}\n", "", "x:1: {sms.media.0.id} is used, but there is no upload block"},
+	} {
+		_, err := Parse("own", "x", 1, strings.Replace(whole, c.old, c.new, 1))
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%q: %v, want %s", c.new, err, c.want)
+		}
+	}
+	d, err := Parse("own", "x", 1, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := d.Bind("", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := saying("Hi")
+	m.Media = pictures("one", "two")
+	plan, refusal := a.Plan(m, 1)
+	if refusal != nil || plan.Uploads(0) != 2 {
+		t.Fatalf("%v, %d uploads", refusal, plan.Uploads(0))
+	}
+	if _, err := plan.Request(t.Context(), 0, noToken, now); err == nil {
+		t.Error("a request before the upload")
+	}
+	if _, _, err := plan.AppendRequest(nil, 0, noToken, now); err == nil {
+		t.Error("a direct request before the upload")
+	}
+}

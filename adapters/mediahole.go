@@ -24,16 +24,22 @@ const (
 	mediaURL    mediaForm = iota
 	mediaBase64           // the bytes in base64
 	mediaFile             // the bytes as a part of a multipart body
+	mediaID               // the id that the upload block got
 	mediaType
 	mediaName
 	mediaSize
 )
 
 // mediaForms are the ends of the names of holes: {sms.media.0.type}.
-var mediaForms = map[string]mediaForm{"": mediaURL, "base64": mediaBase64, "file": mediaFile, "type": mediaType, "name": mediaName, "size": mediaSize}
+var mediaForms = map[string]mediaForm{
+	"": mediaURL, "base64": mediaBase64, "file": mediaFile, "id": mediaID, "type": mediaType, "name": mediaName, "size": mediaSize,
+}
+
+// isMedia reports whether the part is a hole of files.
+func (h part) isMedia() bool { return h.hole == mediaHole || strings.HasPrefix(h.hole, mediaHole+".") }
 
 // carries reports whether a hole of this form contains the file.
-func (f mediaForm) carries() bool { return f <= mediaFile }
+func (f mediaForm) carries() bool { return f <= mediaID }
 
 // isBytes reports whether a hole of this form contains the bytes of the file.
 func (f mediaForm) isBytes() bool { return f == mediaBase64 || f == mediaFile }
@@ -80,6 +86,11 @@ func (p mediaPart) value(v *vars) string {
 		return m.Name
 	case mediaSize:
 		return strconv.FormatInt(m.Size, 10)
+	case mediaID:
+		if p.index < len(v.uploaded) {
+			return v.uploaded[p.index]
+		}
+		return m.Name // while the plan is made, before the upload
 	case mediaBase64, mediaFile:
 		if m.Open == nil {
 			return ""

@@ -27,7 +27,7 @@ cause busy 7
 // Errors about the mistakes that people make say what to write, in the line that is wrong.
 func TestMistakes(t *testing.T) {
 	const noJSON = "no JSON here: one `name value` a line, such as: "
-	const topWords = "known words: source, verified, base_url, option, number, text, media, token, send, tell, proof, receive, receipt, reply, accepted, id, code, message, cause"
+	const topWords = "known words: source, verified, base_url, option, number, text, media, token, upload, send, tell, proof, receive, receipt, reply, accepted, id, code, message, cause"
 	for _, c := range []struct{ old, new, want string }{
 		// JSON
 		{"option key secret", "option key secret\n\"key\": \"{option.key}\",", "3: " + noJSON + "key {option.key}"},
@@ -100,7 +100,7 @@ func TestMistakes(t *testing.T) {
 		{"text {sms.body}", "text {sms.body}\naccepted status 200", "9: NAME needs exactly one value; quote it if it has spaces; is a } missing above?"},
 		{"text {sms.body}", "text {sms.body}\nsend {\nPOST /x\n}", "9: send is a block, but a form contains only names and values; a value that is JSON is written send json { … }; is a } missing above?"},
 		// what is not known
-		{"option key secret", "optoin key secret", `2: unknown word "optoin", did you mean option? known words: option, token, proof, text, media, tell, id, code, source, number, send, receive, …`},
+		{"option key secret", "optoin key secret", `2: unknown word "optoin", did you mean option? known words: option, token, upload, proof, text, media, tell, id, code, source, number, send, …`},
 		{"option key secret", "option key secret\n9f8e7d6c5b4a", "3: unknown word; " + topWords},
 		{"option key secret", "option key hidden", "2: option key: unknown word; known words: secret, optional, in"},
 		{"option key secret", "option key secrte", `2: option key: unknown word "secrte", did you mean secret? known words: secret, in, optional`},

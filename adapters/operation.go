@@ -6,8 +6,8 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters/syntax"
 )
 
-// operation is one thing that an API can do: its request and how to read the reply. sendBlock and
-// tokenBlock embed it and add their own fields, each in its own file.
+// operation is one thing that an API can do: its request and how to read the reply. sendBlock,
+// tokenBlock and uploadBlock embed it and add their own fields, each in its own file.
 type operation struct {
 	when    []condition
 	request requestTemplate
@@ -17,9 +17,12 @@ type operation struct {
 
 // operations returns all operations of a definition, of every kind.
 func (d *Definition) operations() []*operation {
-	list := make([]*operation, 0, len(d.sends)+1)
+	list := make([]*operation, 0, len(d.sends)+2)
 	for _, s := range d.sends {
 		list = append(list, &s.operation)
+	}
+	if d.upload != nil {
+		list = append(list, &d.upload.operation)
 	}
 	if d.token != nil {
 		list = append(list, &d.token.operation)

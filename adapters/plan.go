@@ -156,21 +156,29 @@ func (p *Plan) Streams(i int) bool {
 }
 
 // Request makes the request for part i. If NeedsToken is true, token must be a token from the reply
-// to TokenRequest. The error wraps a *sms.Refusal: this API cannot send the message, but another
+// to TokenRequest. All Uploads must be done. The error wraps a *sms.Refusal: this API cannot send the message, but another
 // may.
 func (p *Plan) Request(ctx context.Context, i int, token sms.Hidden, now time.Time) (*Call, error) {
 	part := &p.parts[i]
 	part.vars.token, part.vars.now = token, now
+	if p.Uploads(i) > 0 {
+		return nil, sms.Refuse(sms.Internal)
+	}
 	r, body, refusal := part.request.build(ctx, &part.vars)
 	if refusal != nil {
 		return nil, refusal
 	}
 	if part.request.sign != nil {
 		if err := part.request.sign(r, body, now); err != nil {
-			return nil, fmt.Errorf("%w: %w", &sms.Refusal{Cause: sms.Misconfigured, ByProvider: true}, err)
+			return nil, unsigned(err)
 		}
 	}
 	return &Call{Request: r, adapter: p.adapter, request: part.request, message: part.vars.message, token: token}, nil
+}
+
+// unsigned returns the error of a request that cannot be signed.
+func unsigned(err error) error {
+	return fmt.Errorf("%w: %w", &sms.Refusal{Cause: sms.Misconfigured, ByProvider: true}, err)
 }
 
 // build makes the unsigned request, or returns the reason why this API cannot send the message.

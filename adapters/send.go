@@ -14,6 +14,7 @@ type sendBlock struct {
 	numbers numberForms
 	limit   limit
 	content content // the contents that its holes can carry
+	uploads bool    // files are uploaded before the request
 	mms     bool    // the provider sends an MMS even if the message has no media
 }
 

@@ -62,19 +62,21 @@ type vars struct {
 	now      time.Time
 	receipts sms.Hidden // the address for receipts, without our id
 	included content    // contents that the request has so far
+	uploaded []string   // the ids of the files that were uploaded
 }
 
-// media returns the URLs of all pictures and files, the values of the list hole. It returns none if
-// a file has no URL, because a file would be lost.
-func (v *vars) media() (urls []string) {
-	for _, m := range v.message.Media {
-		if m.URL.Empty() {
+// media returns the values of a hole of all files. It returns none if a file has no value, because
+// the file would be lost.
+func (v *vars) media(form mediaForm) (values []string) {
+	for i := range v.message.Media {
+		value := mediaPart{index: i, form: form}.value(v)
+		if value == "" {
 			return nil
 		}
-		urls = append(urls, m.URL.Reveal())
+		values = append(values, value)
 	}
 	v.included |= allMedia
-	return urls
+	return values
 }
 
 // holes are all holes but {option.NAME}, {token}, {sms.media} and {sms.media.N}.

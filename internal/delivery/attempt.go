@@ -16,8 +16,11 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 )
 
-// attempt makes one request for a part of a message.
+// attempt makes one request for a part of a message, after it has uploaded its files.
 func (run *run) attempt(ctx context.Context, route Route, plan *adapters.Plan, i int, token sms.Hidden) (r sms.Result) {
+	if r, ok := run.upload(ctx, route, plan, i, token); !ok {
+		return r
+	}
 	if direct, is := route.Transport.(Direct); is && !plan.Streams(i) {
 		return run.attemptDirect(direct, route, plan, i, token)
 	}
