@@ -145,7 +145,11 @@ func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
 	if x.Token != nil && !x.checkToken(t, a, seen) {
 		return
 	}
-	sent, err := a.Prepare(t.Context(), m, x.token(), now)
+	sent, failed, err := x.send(t, a, m, seen)
+	if failed != nil {
+		x.compare(t, *failed)
+		return
+	}
 	var result sms.Result
 	if refusal := (*sms.Refusal)(nil); errors.As(err, &refusal) {
 		result = sms.Result{Outcome: sms.Refused, Refusal: refusal}
@@ -166,6 +170,32 @@ func (x exchange) check(t *testing.T, d *Definition, seen *coverage) {
 		seen.reply(sent.request.block, answer{x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true, ""}, result)
 	}
 	x.compare(t, result)
+}
+
+// send makes the request of an exchange, after its uploads. failed is the result of an upload that
+// failed.
+func (x exchange) send(t *testing.T, a *Adapter, m *sms.Message, seen *coverage) (sent *Call, failed *sms.Result, err error) {
+	plan, err := planOf(a, m, 1)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, upload := range x.Uploads {
+		call, err := plan.UploadRequest(t.Context(), 0, x.token(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if upload.Request != nil {
+			checkRequest(t, upload.Request, call.Request)
+			seen.upload = true
+		}
+		r := plan.ReadUpload(0, call, upload.Reply.Status, upload.Reply.Header(), []byte(upload.Reply.Body), true)
+		if r.Outcome != sms.Accepted {
+			seen.noUpload = true
+			return nil, &r, nil
+		}
+	}
+	sent, err = plan.Request(t.Context(), 0, x.token(), now)
+	return sent, nil, err
 }
 
 // checkToken runs the exchange that fetches the token, and reports whether there is one now.
@@ -253,7 +283,7 @@ func TestHostileText(t *testing.T) {
 				media []string
 			}{{text, nil}, {text + padding, nil}, {text, []string{"https://files.example.com/1.jpg"}}} {
 				m := x.message()
-				if m.Body, m.Media = sms.Hide(c.text), mediaAt(c.media...); m.To.IsZero() || m.To.Value[1] != '1' {
+				if m.Body, m.Media = sms.Hide(c.text), withBytes(mediaAt(c.media...)); m.To.IsZero() || m.To.Value[1] != '1' {
 					m.To = sms.Number{Value: "+15551231234", Kind: sms.Phone}
 				}
 				plan, err := planOf(a, m, 100)
@@ -269,7 +299,7 @@ func TestHostileText(t *testing.T) {
 				}
 				arrived := ""
 				for i := range plan.Split().Parts {
-					sent, err := plan.Request(t.Context(), i, x.token(), now)
+					sent, err := plan.requestUploaded(t.Context(), i, x.token(), now)
 					if err != nil {
 						t.Fatalf("%s %q: %v", name, c.text, err)
 					}

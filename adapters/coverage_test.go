@@ -17,6 +17,8 @@ type coverage struct {
 	rules map[string]bool
 	// token is set if a token was fetched, noToken if one was refused
 	token, noToken bool
+	// upload is set if a file was uploaded, noUpload if one was refused
+	upload, noUpload bool
 }
 
 func newCoverage() *coverage {
@@ -66,6 +68,9 @@ func (c *coverage) reply(v *sendBlock, a answer, got sms.Result) {
 func (c *coverage) check(t *testing.T, d *Definition) {
 	if d.token != nil && !(c.token && c.noToken) {
 		t.Error("record an exchange whose token is fetched, with its request, and one whose token is refused")
+	}
+	if d.upload != nil && !(c.upload && c.noUpload) {
+		t.Error("record an exchange whose files are uploaded, with the requests, and one whose upload is refused")
 	}
 	for _, v := range d.sends {
 		if !c.sends[v] {

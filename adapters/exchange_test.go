@@ -79,7 +79,11 @@ func exchanges(t testing.TB, provider string) (list []exchange) {
 // message is the message of an exchange.
 func (x exchange) message() *sms.Message {
 	m := &sms.Message{
-		ID: messageID, Received: time.Unix(recording.Received, 0), User: recording.User, Body: sms.Hide(x.Message.Body), Media: mediaAt(x.Message.Media...),
+		ID: messageID, Received: time.Unix(recording.Received, 0), User: recording.User, Body: sms.Hide(x.Message.Body),
+	}
+	var err error
+	if m.Media, err = recording.Files(x.Message.Media); err != nil {
+		panic(err)
 	}
 	m.To, _ = number.Recipient(x.Message.To, "")
 	m.From, _ = number.Sender(x.Message.From, "")
@@ -244,6 +248,21 @@ func elementsOf(t reporter, s string) (list []string) {
 func sentText(t reporter, r *http.Request) (all []string) {
 	t.Helper()
 	body := readBody(t, r)
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			all = append(all, v)
+		case []any:
+			for _, item := range v {
+				walk(item)
+			}
+		case map[string]any:
+			for _, item := range v {
+				walk(item)
+			}
+		}
+	}
 	add := func(pairs [][2]string) {
 		for _, p := range pairs {
 			all = append(all, p[1])
@@ -256,25 +275,14 @@ func sentText(t reporter, r *http.Request) (all []string) {
 	case kind == "application/x-www-form-urlencoded":
 		add(pairsOf(t, body))
 	case kind == "multipart/form-data":
-		add(partsOf(t, r, body))
+		parts := partsOf(t, r, body)
+		add(parts)
+		if strings.Contains(body, "\r\nContent-Type: application/json\r\n") {
+			walk(valueOf(t, parts[0][1]))
+		}
 	case strings.HasSuffix(kind, "xml"):
 		all = append(all, elementsOf(t, body)...)
 	case strings.Contains(kind, "json"):
-		var walk func(v any)
-		walk = func(v any) {
-			switch v := v.(type) {
-			case string:
-				all = append(all, v)
-			case []any:
-				for _, item := range v {
-					walk(item)
-				}
-			case map[string]any:
-				for _, item := range v {
-					walk(item)
-				}
-			}
-		}
 		walk(valueOf(t, body))
 	}
 	return all

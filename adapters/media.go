@@ -118,11 +118,26 @@ func (a *Adapter) MediaLimits() (limits sms.MediaLimits, ok bool) {
 	for _, c := range a.sends {
 		most = max(most, c.block.content.files())
 	}
-	if most == 0 {
-		return sms.MediaLimits{}, false
+	return a.def.limitsOf(most)
+}
+
+// MediaLimits returns the pictures and files that the provider accepts in a message. ok is false if
+// the definition cannot send any.
+func (d *Definition) MediaLimits() (limits sms.MediaLimits, ok bool) {
+	most := 0
+	for _, v := range d.sends {
+		most = max(most, v.content.files())
 	}
-	if a.def.media != nil {
-		limits = a.def.media.MediaLimits
+	return d.limitsOf(most)
+}
+
+// limitsOf returns the limits of requests that can carry at most so many files.
+func (d *Definition) limitsOf(most int) (limits sms.MediaLimits, ok bool) {
+	if most == 0 {
+		return limits, false
+	}
+	if d.media != nil {
+		limits = d.media.MediaLimits
 	}
 	if most < maxMedia && (limits.Count == 0 || limits.Count > most) {
 		limits.Count = most

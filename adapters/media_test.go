@@ -86,6 +86,15 @@ func pictures(contents ...string) (list []sms.Media) {
 	return list
 }
 
+// withBytes adds names and bytes to pictures with URLs.
+func withBytes(list []sms.Media) []sms.Media {
+	for i, m := range pictures(strings.Split(strings.Repeat("x", len(list)), "")...) {
+		m.URL = list[i].URL
+		list[i] = m
+	}
+	return list
+}
+
 // Bytes of files are written as base64 in every place that can contain them.
 func TestMediaHoles(t *testing.T) {
 	for name, c := range map[string]struct{ send, want string }{
@@ -234,5 +243,32 @@ func TestUploadMistakes(t *testing.T) {
 	}
 	if _, _, err := plan.AppendRequest(nil, 0, noToken, now); err == nil {
 		t.Error("a direct request before the upload")
+	}
+}
+
+// Every built-in definition that sends pictures says what the provider accepts.
+func TestProvidersHaveMediaLimits(t *testing.T) {
+	count := 0
+	for _, name := range Names() {
+		d, err := Builtin(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sends := false
+		for _, v := range d.sends {
+			sends = sends || v.content.files() > 0
+		}
+		if !sends {
+			continue
+		}
+		count++
+		if m := d.media; m == nil || m.Each+m.Total == 0 || len(m.Types) == 0 {
+			t.Errorf("%s: write a media block with types and each or total", name)
+		} else if accepts := m.Accepts("image/jpeg"); !accepts {
+			t.Errorf("%s accepts no photos", name)
+		}
+	}
+	if count < 25 {
+		t.Errorf("%d definitions send pictures", count)
 	}
 }

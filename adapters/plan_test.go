@@ -14,7 +14,15 @@ func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, token sms.Hidden,
 	if err != nil {
 		return nil, err
 	}
-	return plan.Request(ctx, 0, token, now)
+	return plan.requestUploaded(ctx, 0, token, now)
+}
+
+// requestUploaded is Request after uploads that got made-up ids.
+func (p *Plan) requestUploaded(ctx context.Context, i int, token sms.Hidden, now time.Time) (*Call, error) {
+	for p.Uploads(i) > 0 {
+		p.parts[i].vars.uploaded = append(p.parts[i].vars.uploaded, "upload.jpg")
+	}
+	return p.Request(ctx, i, token, now)
 }
 
 // planOf is Plan with an error that is nil if there is no refusal.

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
@@ -127,7 +128,7 @@ func TestTables(t *testing.T) {
 			fmt.Fprintf(&causes, "| %s | %d | `%s` | %s |\n", all[name], c.Status(), name, what)
 		}
 	}
-	list.WriteString("| Adapter | API | Options | Verified |\n|---|---|---|---|\n")
+	list.WriteString("| Adapter | API | Options | Pictures | Verified |\n|---|---|---|---|---|\n")
 	for _, name := range adapters.Names() {
 		d, err := adapters.Builtin(name)
 		if err != nil {
@@ -145,7 +146,7 @@ func TestTables(t *testing.T) {
 		if strings.HasPrefix(d.Source, "https://") {
 			title = "[" + title + "](" + d.Source + ")"
 		}
-		fmt.Fprintf(&list, "| `%s` | %s | %s | %s |\n", name, title, strings.Join(options, " "), d.Verified)
+		fmt.Fprintf(&list, "| `%s` | %s | %s | %s | %s |\n", name, title, strings.Join(options, " "), picturesOf(d), d.Verified)
 	}
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -176,6 +177,25 @@ func TestTables(t *testing.T) {
 			}
 		}
 	}
+}
+
+// picturesOf says how many pictures a provider accepts in a message, and of which size.
+func picturesOf(d *adapters.Definition) string {
+	limits, ok := d.MediaLimits()
+	if !ok {
+		return ""
+	}
+	var words []string
+	if limits.Count > 0 {
+		words = append(words, fmt.Sprint(limits.Count))
+	}
+	if limits.Each > 0 {
+		words = append(words, humanize.Bytes(uint64(limits.Each))+" each")
+	}
+	if limits.Total > 0 {
+		words = append(words, humanize.Bytes(uint64(limits.Total)))
+	}
+	return strings.Join(words, ", ")
 }
 
 // The site of the README can be adapted and provisioned as it stands.

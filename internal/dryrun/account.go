@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/adapters"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/destination"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/recording"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/sms"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
@@ -44,8 +45,9 @@ func (a *Account) message(t Text) (*sms.Message, error) {
 	m := &sms.Message{
 		ID: uuid.NewString(), Received: time.Now(), User: "johndow", Body: sms.Hide(t.Body), ContentType: "text/plain",
 	}
-	for _, url := range t.Media {
-		m.Media = append(m.Media, sms.Media{URL: sms.Hide(url)})
+	var err error
+	if m.Media, err = recording.Files(t.Media); err != nil {
+		return nil, err
 	}
 	var ok bool
 	if m.To, ok = number.Recipient(t.To, a.Region); !ok {

@@ -33,12 +33,13 @@ type Exchange struct {
 	Options map[string]string `json:"options,omitempty"`
 	BaseURL string            `json:"base_url,omitempty"`
 	Token   *Token            `json:"token,omitempty"`
+	Uploads []Upload          `json:"uploads,omitempty"`
 	Request *Request          `json:"request,omitempty"`
 	Reply   *Reply            `json:"reply,omitempty"`
 	Result  Result            `json:"result"`
 }
 
-// Message is a message from an app.
+// Message is a message from an app. Media are URLs, or data URIs for the bytes of files.
 type Message struct {
 	From  string   `json:"from,omitempty"`
 	To    string   `json:"to"`
@@ -52,6 +53,12 @@ type Token struct {
 	Reply    Reply    `json:"reply"`
 	Access   string   `json:"access,omitempty"`
 	Lifetime float64  `json:"lifetime,omitempty"` // seconds
+}
+
+// Upload is the exchange that uploaded a file.
+type Upload struct {
+	Request *Request `json:"request,omitempty"`
+	Reply   Reply    `json:"reply"`
 }
 
 // Request is the decoded content of a request, independent of its encoding.
