@@ -20,7 +20,7 @@ func (a *Adapter) Prepare(ctx context.Context, m *sms.Message, token sms.Hidden,
 // requestUploaded is Request after uploads that got made-up ids.
 func (p *Plan) requestUploaded(ctx context.Context, i int, token sms.Hidden, now time.Time) (*Call, error) {
 	for p.Uploads(i) > 0 {
-		p.parts[i].vars.uploaded = append(p.parts[i].vars.uploaded, "upload.jpg")
+		p.Uploaded(i, "upload.jpg")
 	}
 	return p.Request(ctx, i, token, now)
 }

@@ -114,8 +114,7 @@ func (p *Plan) UploadRequest(ctx context.Context, i int, token sms.Hidden, now t
 func (p *Plan) ReadUpload(i int, call *Call, status int, header http.Header, reply []byte, whole bool) sms.Result {
 	found := call.request.reply.read(answer{status, header, reply, whole, ""}, "")
 	if found.Outcome == sms.Accepted && found.ID != "" && !strings.ContainsFunc(found.ID, unicode.IsControl) {
-		part := &p.parts[i]
-		part.vars.uploaded = append(part.vars.uploaded, strings.Clone(found.ID))
+		p.Uploaded(i, strings.Clone(found.ID))
 		return sms.Result{Outcome: sms.Accepted, Adapter: p.adapter.Name, Status: status}
 	}
 	r := call.Read(status, header, reply, whole)
@@ -127,4 +126,10 @@ func (p *Plan) ReadUpload(i int, call *Call, status int, header http.Header, rep
 	}
 	r.Outcome, r.Refusal.ByProvider = sms.Refused, true
 	return r
+}
+
+// Uploaded sets the id of the next file of part i, for an upload whose reply is not read.
+func (p *Plan) Uploaded(i int, id string) {
+	part := &p.parts[i]
+	part.vars.uploaded = append(part.vars.uploaded, id)
 }

@@ -2,10 +2,13 @@ package caddymodule
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +42,7 @@ func (f *accountFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.text.To, "to", "", "Recipient")
 	flags.StringVar(&f.text.From, "from", "", "Sender")
 	flags.StringVar(&f.text.Body, "body", "Hello World", "Text")
-	flags.StringArrayVar(&f.text.Media, "media", nil, "URL of a picture or file")
+	flags.StringArrayVar(&f.text.Media, "media", nil, "Picture or file: a URL, or a file on this machine")
 	_ = cmd.MarkFlagRequired("to")
 }
 
@@ -57,6 +60,15 @@ func (f *accountFlags) account(name string, live bool) (*dryrun.Account, error) 
 	for _, file := range f.envfiles {
 		if err := loadEnvironment(file); err != nil {
 			return nil, err
+		}
+	}
+	for i, media := range f.text.Media {
+		if !strings.HasPrefix(media, "http://") && !strings.HasPrefix(media, "https://") {
+			data, err := readMedia(media)
+			if err != nil {
+				return nil, err
+			}
+			f.text.Media[i] = data
 		}
 	}
 	found, err := f.configured(name)
@@ -80,6 +92,27 @@ func (f *accountFlags) account(name string, live bool) (*dryrun.Account, error) 
 		}
 	}
 	return a, resolveAccount(a, live)
+}
+
+// maxMedia is the maximum size of a file of --media, in bytes.
+const maxMedia = 5_000_000
+
+// readMedia returns a file as a data URI. Its type is that of its content.
+func readMedia(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("--media: write a URL with https://, or the path of a file: %w", withoutPath(err))
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxMedia+1))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("--media: %w", withoutPath(err))
+	case len(content) > maxMedia:
+		return "", errors.New("--media: the file is larger than 5 MB")
+	}
+	mediaType, _, _ := strings.Cut(http.DetectContentType(content), ";")
+	return "data:" + mediaType + ";base64," + base64.StdEncoding.EncodeToString(content), nil
 }
 
 // definition returns the definition of the flags, or else that of the configured adapter.

@@ -162,6 +162,9 @@ func (d *disguise) hide(x *recording.Exchange) error {
 		r.Body = d.otherTokens(r.Body)
 		replies = append(replies, r)
 	}
+	for i := range x.Uploads {
+		replies = append(replies, &x.Uploads[i].Reply)
+	}
 	if x.Reply != nil {
 		replies = append(replies, x.Reply)
 	}

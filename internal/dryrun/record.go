@@ -51,15 +51,24 @@ func (a *Account) RecordLive(ctx context.Context, t Text, transport http.RoundTr
 	}
 	last := line.passed[len(line.passed)-1]
 	x, token := &recording.Exchange{Reply: &last}, sms.Hidden{}
+	before := 0 // replies before that to the message
+	if adapter.NeedsToken() {
+		before++
+	}
+	if plan, refusal := adapter.Plan(m, 1); refusal == nil {
+		for _, reply := range line.passed[min(before, len(line.passed)):min(before+plan.Uploads(0), len(line.passed))] {
+			x.Uploads = append(x.Uploads, recording.Upload{Reply: reply})
+		}
+	}
+	if before += len(x.Uploads); !log.Attempted() {
+		x.Reply = nil
+	} else if len(line.passed) <= before {
+		return nil, errors.New("the message was sent, but no reply came: whether it is on its way is not known")
+	}
 	if adapter.NeedsToken() {
 		first := line.passed[0]
 		access, _ := adapter.ReadToken(first.Status, first.Header(), []byte(first.Body), true, time.Now())
 		x.Token, token = &recording.Token{Reply: first}, access.Secret
-		if !log.Attempted() {
-			x.Reply = nil
-		} else if len(line.passed) == 1 {
-			return nil, errors.New("the message was sent, but no reply came: whether it is on its way is not known")
-		}
 	}
 	if err := newDisguise(a, m, token, adapter).hide(x); err != nil {
 		return nil, err
@@ -127,21 +136,10 @@ func (a *Account) complete(x *recording.Exchange, real *sms.Message, t Text, req
 			return err
 		}
 	}
-	if x.Reply != nil {
-		plan, refusal := adapter.Plan(m, 1)
-		if refusal != nil {
-			return explain(refusal)
+	if x.Reply != nil || len(x.Uploads) > 0 {
+		if r, err = completeSend(x, adapter, m, requests); err != nil {
+			return err
 		}
-		sent, err := plan.Request(context.Background(), 0, sms.Hide(fictionalToken), m.Received)
-		if err != nil {
-			return explain(err)
-		}
-		if requests {
-			if x.Request, err = written(sent.Request, sent.Signed()); err != nil {
-				return err
-			}
-		}
-		r = sent.Read(x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true)
 	}
 	x.Result = recording.Result{Outcome: r.Outcome.String(), ID: r.PhoneID(), Code: r.Code, Detail: r.Detail}
 	if r.Outcome != sms.Accepted {
@@ -154,6 +152,44 @@ func (a *Account) complete(x *recording.Exchange, real *sms.Message, t Text, req
 		x.Result.ID = "own"
 	}
 	return nil
+}
+
+// completeSend adds the requests of uploads and of the message, and returns the result of the last
+// reply.
+func completeSend(x *recording.Exchange, adapter *adapters.Adapter, m *sms.Message, requests bool) (r sms.Result, err error) {
+	plan, refusal := adapter.Plan(m, 1)
+	if refusal != nil {
+		return r, explain(refusal)
+	}
+	token := sms.Hide(fictionalToken)
+	for i := range x.Uploads {
+		sent, err := plan.UploadRequest(context.Background(), 0, token, m.Received)
+		if err != nil {
+			return r, explain(err)
+		}
+		reply := &x.Uploads[i].Reply
+		if r = plan.ReadUpload(0, sent, reply.Status, reply.Header(), []byte(reply.Body), true); requests {
+			if x.Uploads[i].Request, err = written(sent.Request, sent.Signed()); err != nil {
+				return r, err
+			}
+		}
+	}
+	if x.Reply == nil {
+		return r, nil
+	}
+	for plan.Uploads(0) > 0 {
+		plan.Uploaded(0, "file.jpg")
+	}
+	sent, err := plan.Request(context.Background(), 0, token, m.Received)
+	if err != nil {
+		return r, explain(err)
+	}
+	if requests {
+		if x.Request, err = written(sent.Request, sent.Signed()); err != nil {
+			return r, err
+		}
+	}
+	return sent.Read(x.Reply.Status, x.Reply.Header(), []byte(x.Reply.Body), true), nil
 }
 
 // written returns the recorded form of a request. It omits the headers of a signature, because they

@@ -23,6 +23,7 @@ func (a *Account) Show(w io.Writer, t Text, maxParts int, curl bool) error {
 	if err != nil {
 		return err
 	}
+	withoutBytes(m)
 	var hidden masks
 	adapter, err := a.bind(&hidden)
 	if err != nil {
@@ -56,6 +57,17 @@ func (a *Account) Show(w io.Writer, t Text, maxParts int, curl bool) error {
 	}
 	fmt.Fprintln(w, "# "+size(plan))
 	parts := plan.Split().Parts
+	for n := 1; plan.Uploads(0) > 0; n++ {
+		x, err := plan.UploadRequest(context.Background(), 0, token, time.Now())
+		if err != nil {
+			return explain(err)
+		}
+		fmt.Fprintf(w, "# the upload of file %d\n", n)
+		if err := write(x.Request, x.Signed()); err != nil {
+			return err
+		}
+		plan.Uploaded(0, hidden.mask(fmt.Sprint("file", n)))
+	}
 	for i := range parts {
 		x, err := plan.Request(context.Background(), i, token, time.Now())
 		if err != nil {
@@ -69,6 +81,19 @@ func (a *Account) Show(w io.Writer, t Text, maxParts int, curl bool) error {
 		}
 	}
 	return nil
+}
+
+// withoutBytes replaces the bytes of files by words, because they are long and not readable.
+func withoutBytes(m *sms.Message) {
+	for i := range m.Media {
+		file := &m.Media[i]
+		if file.Open == nil {
+			continue
+		}
+		words := "(the bytes of " + file.Name + ")"
+		file.Size = int64(len(words))
+		file.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(words)), nil }
+	}
 }
 
 // size returns the number of parts and segments of a text in words.
