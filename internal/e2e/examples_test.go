@@ -67,10 +67,36 @@ func TestExample(t *testing.T) {
 	if !strings.Contains(string(readme), doc) || !strings.Contains(string(readme), strings.TrimSpace(string(body))) {
 		t.Errorf("the README does not hold the JSON example and its reply %s", body)
 	}
+	sendExamplePicture(t, url, string(readme))
 	s.stop()
-	if out := s.out.String(); strings.Contains(out, "12345678") || strings.Contains(out, "Hello") || !strings.Contains(out, "REDACTED") || !strings.Contains(out, `"outcome":"accepted"`) ||
+	if out := s.out.String(); strings.Contains(out, "12345678") || strings.Contains(out, "photo.jpg") || strings.Contains(out, "Hello") || !strings.Contains(out, "REDACTED") || !strings.Contains(out, `"outcome":"accepted"`) ||
 		strings.Contains(out, "no route handles") {
 		t.Errorf("the log:\n%s", out)
+	}
+}
+
+// sendExamplePicture sends the picture of the README, which lies on the stand-in for the app's media server.
+func sendExamplePicture(t *testing.T, url, readme string) {
+	t.Helper()
+	const doc = `{ "from": "johndow", "password": "12345678", "sms_to": "+15551231234", "content_type": "application/x-acro-filetransfer+json", "sms_body": "{\"attachments\":[{\"content-url\":\"http://localhost:8081/photo.jpg\"}]}" }`
+	if !strings.Contains(readme, doc) {
+		t.Error("the README does not hold the picture")
+	}
+	picture := photo(t)
+	l, err := net.Listen("tcp", "127.0.0.1:8081")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(picture) })}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	resp, err := http.Post(url, "application/json", strings.NewReader(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || !strings.Contains(string(body), "sms_id") {
+		t.Errorf("a picture: %d %s", resp.StatusCode, body)
 	}
 }
 
