@@ -180,9 +180,10 @@ func setBody(r *http.Request, b wire.Body) {
 	repeats := r.Method == http.MethodGet || r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
 	switch {
 	case !b.Whole():
-		r.Body, r.ContentLength = b.Open(), b.Len()
+		streamed := b // or b would be allocated for each text too
+		r.Body, r.ContentLength = streamed.Open(), streamed.Len()
 		if !repeats {
-			r.GetBody = func() (io.ReadCloser, error) { return b.Open(), nil }
+			r.GetBody = func() (io.ReadCloser, error) { return streamed.Open(), nil }
 		}
 		return
 	case len(body) == 0 && repeats:
