@@ -63,7 +63,7 @@ func (a *Adapter) Idempotent() bool {
 }
 
 // Account identifies the account. Adapters with the same definition, base URL and options have the
-// same identifier.
+// same identifier. Options that only concern webhooks do not count.
 func (a *Adapter) Account() [sha256.Size]byte { return a.account }
 
 // BillingKey identifies the customer that the provider bills. It contains no secrets: it is a hash
@@ -133,6 +133,9 @@ func (d *Definition) Bind(name, baseURL string, options map[string]string) (*Ada
 	text := sha256.Sum256([]byte(d.text))
 	account, billed := []string{string(text[:]), base.String()}, []string{d.Name, base.String()}
 	for _, o := range d.Options {
+		if o.receives { // it identifies no customer, and may be added later
+			continue
+		}
 		account = append(account, o.Name, values[o.Name])
 		if !o.Secret && values[o.Name] != "" {
 			billed = append(billed, o.Name, values[o.Name])

@@ -58,6 +58,9 @@ var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "conc
 type parser struct {
 	def  *Definition
 	used map[string]syntax.Place // the first place of each option and of the token in a hole
+	// receiving is set while the blocks about webhooks are read. sending are the holes outside of them.
+	receiving bool
+	sending   map[string]bool
 	// content is the content that the holes of the current send block can carry
 	content content
 }
@@ -92,7 +95,7 @@ func parse(name, file string, firstLine int, source string) (*Definition, error)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, text: source, Verified: "unverified"}, used: make(map[string]syntax.Place)}
+	p := &parser{def: &Definition{Name: name, Title: title(source), file: file, text: source, Verified: "unverified"}, used: make(map[string]syntax.Place), sending: make(map[string]bool)}
 	if err := p.parse(statements, syntax.Place{File: file, Line: firstLine}); err != nil {
 		return nil, err
 	}
@@ -152,7 +155,7 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	}
 	for _, s := range requests {
 		read := p.parseSend
-		if s.First() != "send" {
+		if p.receiving = s.First() != "send"; p.receiving {
 			read = p.parseInbound
 		}
 		if err := read(s, shared); err != nil {
@@ -165,6 +168,9 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	if len(p.def.inbound) > 0 && p.def.proof == nil {
 		return p.def.inbound[0].at.Fail("say how the provider proves that a webhook is its own: proof SCHEME KEY, or proof path where the secret in the path is the only proof")
 	}
+	if len(p.def.inbound) == 0 && p.def.proof != nil {
+		return p.def.proof.at.Fail("there is nothing to prove: write how to read webhooks, receive { body json … }")
+	}
 	for _, v := range p.def.sends {
 		switch {
 		case len(v.reply.status) == 0:
@@ -176,7 +182,9 @@ func (p *parser) parse(statements []*syntax.Statement, at syntax.Place) error {
 	if err := p.def.checkUpload(); err != nil {
 		return err
 	}
-	for _, o := range p.def.Options {
+	for i := range p.def.Options {
+		o := &p.def.Options[i]
+		o.receives = !p.sending[optionHole+o.Name]
 		if _, used := p.used[optionHole+o.Name]; !used {
 			return o.at.Fail("option %s of %s is never used", o.Name, p.def.Name)
 		}
@@ -235,7 +243,9 @@ func (p *parser) parseStatement(s *syntax.Statement) (err error) {
 		p.def.media, err = parseMedia(s)
 		return err
 	case "proof":
+		p.receiving = true
 		p.def.proof, err = p.parseProof(s)
+		p.receiving = false
 		return err
 	case "token":
 		p.def.token, err = p.parseToken(s)

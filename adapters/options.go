@@ -21,7 +21,8 @@ type Option struct {
 	// Number says that the option is written as a number in JSON.
 	Number bool
 
-	at syntax.Place
+	at       syntax.Place
+	receives bool // only the blocks about webhooks use it
 }
 
 // value returns the operator's value of an option, or the default of an optional option with a

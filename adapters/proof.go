@@ -15,6 +15,7 @@ import (
 // proof is a `proof` line: how a webhook proves that the provider sent it. The secret in the path of
 // the webhook is always required besides.
 type proof struct {
+	at       syntax.Place
 	optional bool     // the secret in the path suffices until the operator gives a key
 	scheme   template // the name of a signature; nil for a header and for the path alone
 	header   string   // the name of the header that is the key itself
@@ -30,7 +31,7 @@ const (
 // parseProof reads: proof [optional] SCHEME KEY…, proof [optional] header NAME KEY…, or proof path.
 func (p *parser) parseProof(s *syntax.Statement) (*proof, error) {
 	args := s.Args()
-	out := new(proof)
+	out := &proof{at: s.Place}
 	if len(args) > 0 && args[0].Is("optional") {
 		out.optional, args = true, args[1:]
 	}

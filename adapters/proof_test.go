@@ -106,6 +106,27 @@ func (d *recordedDelivery) forge(t *testing.T, provider string, def *Definition)
 	}
 }
 
+// The key of webhooks may be added to an account later.
+func TestWebhookKeysIdentifyNoAccount(t *testing.T) {
+	d, err := Builtin("telnyx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := func(options map[string]string) *Adapter {
+		a, err := d.Bind("", "", options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	without := bind(map[string]string{"api_key": "a"})
+	with := bind(map[string]string{"api_key": "a", "public_key": "k"})
+	other := bind(map[string]string{"api_key": "b", "public_key": "k"})
+	if without.Account() != with.Account() || without.BillingKey() != with.BillingKey() || with.Account() == other.Account() {
+		t.Error("the account differs by the key of webhooks, or not by its own key")
+	}
+}
+
 // Without the key of a provider that always signs, nothing is received. Where the customer decides,
 // the secret in the path suffices.
 func TestProofOptions(t *testing.T) {

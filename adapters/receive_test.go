@@ -59,6 +59,7 @@ receipt {
 	}
 	for _, c := range []struct{ old, new, want string }{
 		{"proof sinch {option.key}", "", "x:15: say how the provider proves that a webhook is its own: proof SCHEME KEY, or proof path"},
+		{whole[strings.Index(whole, "receive {"):], "", "x:14: there is nothing to prove: write how to read webhooks"},
 		{"proof sinch", "proof snich", `x:14: unknown scheme "snich", did you mean sinch?`},
 		{"proof sinch {option.key}", "proof sinch", "x:14: write: proof [optional] SCHEME KEY…, proof [optional] header NAME KEY…, or proof path"},
 		{"proof sinch {option.key}", "proof path {option.key}", "x:14: unknown scheme"},

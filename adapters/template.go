@@ -244,6 +244,7 @@ func (p *parser) parseHole(s *syntax.Statement, name string) (part, error) {
 
 // use records the first place of a hole.
 func (p *parser) use(s *syntax.Statement, hole string) {
+	p.sending[hole] = p.sending[hole] || !p.receiving
 	if _, known := p.used[hole]; !known {
 		p.used[hole] = s.Place
 	}
