@@ -62,8 +62,13 @@ func TestProvisionOnce(t *testing.T) {
 		}
 		given, base := map[string]string{}, ""
 		for _, o := range d.Options {
-			if given[o.Name] = value; len(o.Values) > 0 {
+			switch {
+			case len(o.Values) > 0:
 				given[o.Name] = o.Values[0]
+			case o.Number:
+				given[o.Name] = "1"
+			default:
+				given[o.Name] = value
 			}
 		}
 		if !d.HasBaseURL() {
