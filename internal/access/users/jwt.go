@@ -164,7 +164,10 @@ func (j *JWT) verify(ctx context.Context, token string, now time.Time) (*User, t
 	case err != nil:
 		return denied("it is not valid")
 	}
-	for claim, into := range map[string]*[]string{"from": &answer.From, "allow": &answer.Allow, "deny": &answer.Deny, "groups": &answer.Groups, "limits": &answer.Limits} {
+	for claim, into := range map[string]*[]string{
+		"from": &answer.From, "allow": &answer.Allow, "deny": &answer.Deny, "groups": &answer.Groups, "limits": &answer.Limits,
+		"receive": &answer.Receive,
+	} {
 		if *into, err = texts(all[claim]); err != nil {
 			return denied(claim + " is no text and no list of texts")
 		}

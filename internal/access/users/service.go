@@ -90,6 +90,7 @@ type Answer struct {
 	Groups  []string `json:"groups"`
 	Region  string   `json:"region"`
 	Limits  []string `json:"limits"`
+	Receive []string `json:"receive"`
 }
 
 var _ Users = (*Service)(nil)

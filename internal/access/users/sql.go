@@ -191,13 +191,14 @@ func (s *SQL) query(ctx context.Context, name string) (*account, error) {
 		if count == 0 {
 			continue
 		}
-		for _, c := range []string{"groups", "region", "limits", "allow", "deny"} {
+		for _, c := range []string{"groups", "region", "limits", "allow", "deny", "receive"} {
 			if said[c] != first[c] {
 				return nil, fmt.Errorf("user %s: the rows differ in %s; only secrets and from may be in several", all.Name, c)
 			}
 		}
 		all.NumberProblem = cmp.Or(all.NumberProblem, next.NumberProblem)
 		all.Passwords, all.HA1, all.Numbers = union(all.Passwords, next.Passwords), union(all.HA1, next.HA1), union(all.Numbers, next.Numbers)
+		all.Receive = union(all.Receive, next.Receive)
 		if len(all.Passwords)+len(all.HA1) > maxSecretsPerUser {
 			return nil, fmt.Errorf("user %s has more than %d secrets", all.Name, maxSecretsPerUser)
 		}
@@ -305,6 +306,7 @@ func (s *SQL) account(said map[string]string) (Account, error) {
 	}
 	row := Row{Answer: Answer{
 		User: said["name"], Region: said["region"], From: several("from"), Groups: several("groups"), Allow: several("allow"), Deny: several("deny"),
+		Receive: several("receive"),
 	}}
 	for limit := range strings.SplitSeq(said["limits"], ";") {
 		if limit = strings.TrimSpace(limit); limit != "" {

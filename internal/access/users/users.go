@@ -120,6 +120,8 @@ type User struct {
 	Limits []limit.Rule
 	// Destinations is the policy for the user's recipients, nil for the default.
 	Destinations *destination.Policy
+	// Receive are the numbers whose messages the user fetches. They need not be among Numbers.
+	Receive []sms.Number
 }
 
 // MaySendFrom reports whether the number is one of the user's.
