@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/attachment"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/acrobits/sendmessage"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/delivery"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/inbox"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/number"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/policy/burst"
@@ -74,6 +75,13 @@ type Gateway struct {
 	Deliverer *delivery.Deliverer
 	// Pictures sends pictures and files; nil if they are refused.
 	Pictures *Pictures
+
+	// Inbox returns the inbox of the site. It is called only while the journal is acquired; nil if
+	// receiving is off.
+	Inbox func() *inbox.Inbox
+	// UnlistedUsers is set if there are users that ByName cannot find: those of a service or with a
+	// JSON Web Token.
+	UnlistedUsers bool
 }
 
 // Journal gives access to a journal, and opens it on first use.
@@ -125,12 +133,16 @@ type Response struct {
 	Claimed bool
 	// SharedID is set if the app uses the same id for different texts.
 	SharedID bool
+	// Item is the id of the accepted message in the inbox, 0 if it has none.
+	Item inbox.ID
 	// Panic is set if the code panicked. The Result then says whether the message may have been
 	// sent.
 	Panic *Panic
 
 	journal   *journal.Journal // held until Close
 	claim     *journal.Claim
+	hasInbox  bool
+	stored    bool // the inbox has accepted a change
 	saveLogin func(stored bool)
 	discard   func() // removes files that nobody will fetch, nil if there are none
 }
@@ -266,8 +278,8 @@ func (s *send) admit() error {
 		return err
 	}
 	region := s.region()
-	if len(s.User.Numbers) > 0 {
-		m.From = s.User.Numbers[0]
+	if err := s.setDefaultSender(); err != nil {
+		return err
 	}
 	if req.Sender != "" && !s.User.MatchesName(req.Sender) {
 		from, ok := number.Sender(req.Sender, region)
@@ -334,6 +346,7 @@ func (s *send) deliver() sms.Result {
 	}
 	s.Claimed, s.SharedID = true, s.claim.NoID()
 	if !s.claim.Won() {
+		s.findItem(&result)
 		return result
 	}
 	if err := s.checkMaySend(); err != nil {
@@ -347,6 +360,7 @@ func (s *send) deliver() sms.Result {
 		result = s.Deliverer.Deliver(s.ctx, m, s.claim)
 	}
 	s.claim.End(result)
+	s.makeItem(&result)
 	return result
 }
 
@@ -361,7 +375,7 @@ func (s *send) segments(m *sms.Message) int {
 
 // begin claims the message, or returns the result of the first message if this one is a duplicate.
 func (s *send) begin() (result sms.Result, err error) {
-	if s.journal, err = s.Journal.Acquire(); err != nil {
+	if err = s.acquireJournal(); err != nil {
 		return result, err
 	}
 	s.claim, result, err = s.journal.Begin(s.ctx, s.Deliverer.End(&s.Message), &s.Message, s.Options)
@@ -369,6 +383,14 @@ func (s *send) begin() (result sms.Result, err error) {
 		s.Message.ID, s.Message.Reference = s.claim.ID(), s.claim.Reference()
 	}
 	return result, err
+}
+
+// acquireJournal acquires the journal until Close, if the request has not done so before.
+func (s *send) acquireJournal() (err error) {
+	if s.journal == nil {
+		s.journal, err = s.Journal.Acquire()
+	}
+	return err
 }
 
 // replyTimeout is the shortest time that apps wait for a reply.
@@ -387,7 +409,7 @@ func (r *Response) Acknowledge(took time.Duration) {
 // restart. The caller may call it after the reply.
 func (r *Response) SaveLogin() {
 	if r.saveLogin != nil {
-		r.saveLogin(r.claim != nil) // a claimed message shows that the journal accepts changes
+		r.saveLogin(r.claim != nil || r.stored) // a claimed message shows that the journal accepts changes
 	}
 }
 

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -243,6 +244,12 @@ func (t *Claim) Reference() string { return t.reference }
 func (t *Claim) Sent() (adapter string, split sms.Split, accepted int) {
 	return t.entry.Adapter, t.entry.Split, len(t.entry.IDs)
 }
+
+// FirstID is the id of the first message if this one is a duplicate, and else the same as ID.
+func (t *Claim) FirstID() string { return cmp.Or(t.entry.ID, t.id) }
+
+// IDs are the provider's ids of the accepted parts, as the store has them.
+func (t *Claim) IDs() []string { return t.entry.IDs }
 
 // Attempt notes that a request to a provider is about to begin. After that, a failure leaves the
 // outcome unknown.
