@@ -38,6 +38,8 @@ type App struct {
 
 	mu       sync.Mutex
 	gateways []*gateway.Gateway // of the sites
+
+	receivers []*receiver // of the sites that receive
 }
 
 // CaddyModule returns the Caddy module information.
@@ -126,6 +128,9 @@ func (a *App) Start() error {
 	err := a.journal.start()
 	if err == nil {
 		a.journal.copyBlocks(allJournals())
+		for _, r := range a.receivers {
+			r.start()
+		}
 	}
 	return err
 }
@@ -133,9 +138,14 @@ func (a *App) Start() error {
 // Stop implements caddy.App. It does nothing: messages in flight still use the journal.
 func (a *App) Stop() error { return nil }
 
-// Cleanup implements caddy.CleanerUpper. It releases the journal, which is closed as soon as no
+// Cleanup implements caddy.CleanerUpper. It ends the workers and releases the journal, which is closed as soon as no
 // message in flight uses it.
-func (a *App) Cleanup() error { return a.resources.release() }
+func (a *App) Cleanup() error {
+	for _, r := range a.receivers {
+		r.stop()
+	}
+	return a.resources.release()
+}
 
 // parseGlobal parses the global option. Syntax:
 //

@@ -38,6 +38,7 @@ func init() {
 //			limit    <count> messages|segments|pictures per minute|hour|day|month [<time zone>]
 //			allow    <destinations...>
 //			deny     <destinations...>
+//			receive  off|<numbers...>
 //		}
 //		users <source> ...
 //		default_region <country>
@@ -77,13 +78,19 @@ func init() {
 //
 //		public_url <url>
 //		services {
-//			send <path>
+//			<service> <path>
 //		}
 //		pictures [mms|link|mms_or_link] {
 //			from     <hosts...>
 //			max_size <size>
 //			keep     <duration>
 //			space    <size>
+//		}
+//		receive {
+//			name     <name>
+//			keep     <duration>
+//			push     text|hidden|off
+//			push_url <url>
 //		}
 //
 //		param    <parameter> <names...>
@@ -192,6 +199,7 @@ func (h *Handler) directives() []directive {
 		{"public_url", once, validated(&h.PublicURL, h.checkPublicURL)},
 		{"services", once, withoutCheck(h.unmarshalServices)},
 		{"pictures", once, withoutCheck(h.unmarshalPictures)},
+		{"receive", once, withoutCheck(h.unmarshalReceive)},
 		{"param", repeatable, withoutCheck(h.unmarshalParam)},
 		{"path", once, h.unmarshalPath},
 		{"max_size", once, positive(&h.MaxSize, "a number of bytes, such as 262144")},

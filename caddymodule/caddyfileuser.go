@@ -18,7 +18,7 @@ import (
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/suggest"
 )
 
-var userWords = []string{"password", "token", "from", "group", "region", "limit", "allow", "deny"}
+var userWords = []string{"password", "token", "from", "group", "region", "limit", "allow", "deny", "receive"}
 
 // senderLine is a from line with its position.
 type senderLine struct {
@@ -87,6 +87,12 @@ func (u *User) unmarshalWord(d *caddyfile.Dispenser) (*senderLine, error) {
 		return nil, destinationArgs(d, &u.Allow)
 	case "deny":
 		return nil, destinationArgs(d, &u.Deny)
+	case "receive":
+		numbers := d.RemainingArgs()
+		u.Receive = append(u.Receive, numbers...)
+		if len(numbers) == 0 {
+			return nil, d.Err("receive takes numbers such as +15551234567, or off" + unsetHint)
+		}
 	default:
 		return nil, unknownWord(d, inUser, userWords)
 	}
@@ -125,7 +131,7 @@ func (h *Handler) checkUser(u *User, at *caddyfile.Dispenser, from []senderLine)
 			return line.at.WrapErr(err)
 		}
 	}
-	if slices.ContainsFunc(u.From, hasPlaceholder) {
+	if slices.ContainsFunc(slices.Concat(u.From, u.Receive), hasPlaceholder) {
 		return nil
 	}
 	policy, err := destination.Parse(h.Allow, h.Deny)

@@ -87,6 +87,7 @@ const (
 	inServices
 	inPictures
 	inTransport
+	inReceive
 )
 
 // unknownWord returns the error about a word that a block does not accept. known are the words of

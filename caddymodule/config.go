@@ -56,6 +56,10 @@ type User struct {
 	// Allow and Deny are destinations of this user, in addition to the handler's.
 	Allow []string `json:"allow,omitempty"`
 	Deny  []string `json:"deny,omitempty"`
+
+	// Receive are the numbers and short codes whose messages the user fetches, or `off` alone. It needs
+	// the handler's `receive`. Default: the telephone numbers and short codes in `from`.
+	Receive []string `json:"receive,omitempty"`
 }
 
 // account returns the account of a user whose placeholders are resolved, and the options whose
@@ -77,6 +81,9 @@ func (u *User) account(
 		}
 	}
 	if account.Numbers, err = parseSenders(u.From, region); err != nil {
+		return account, nil, err
+	}
+	if account.Receive, err = u.receivedNumbers(account.Numbers, region); err != nil {
 		return account, nil, err
 	}
 	own, err := destination.Parse(u.Allow, u.Deny)
@@ -143,6 +150,7 @@ func (u *User) resolved(repl *caddy.Replacer, log *zap.Logger) (*User, error) {
 		{"password", u.Passwords, &out.Passwords, true},
 		{"token", u.Tokens, &out.Tokens, true},
 		{"from", u.From, &out.From, false},
+		{"receive", u.Receive, &out.Receive, false},
 	} {
 		for _, s := range list.from {
 			value, err := resolve(repl, s)

@@ -43,8 +43,12 @@ func readWithoutNumber(read accountReader, u *User) (users.Account, error) {
 
 // userFromAnswer returns the user that a service, a token or a database describes.
 func userFromAnswer(a users.Answer) *User {
-	return &User{
+	u := &User{
 		Name: a.User, From: a.From, Groups: a.Groups, Region: a.Region,
-		Limits: a.Limits, Allow: a.Allow, Deny: a.Deny,
+		Limits: a.Limits, Allow: a.Allow, Deny: a.Deny, Receive: a.Receive,
 	}
+	if len(u.Receive) == 0 { // from may be a caller ID that others have too
+		u.Receive = []string{receiveOff}
+	}
+	return u
 }

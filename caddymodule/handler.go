@@ -144,8 +144,9 @@ type Handler struct {
 	// Services turns the choice of the service by the path of the request on. Paths are those of the
 	// request before any rewrite, and everything below them. It replaces the default path of a
 	// service, as in `{"send": "/sms"}`; `{}` keeps all of them. The services are `send`
-	// (`/send_message`, or with `path` the beginning of that pattern). Default: every request that
-	// belongs to no other service is a message.
+	// (`/send_message`, or with `path` the beginning of that pattern), and with `receive` also `fetch`
+	// (`/fetch_messages`), `push` (`/push_token`) and `removed` (`/account_removed`). Default: every
+	// request that belongs to no other service is a message.
 	Services map[string]string `json:"services,omitzero"`
 
 	// PublicURL is the address of the site as apps and providers reach it, such as
@@ -155,6 +156,10 @@ type Handler struct {
 
 	// Pictures turns pictures and files on. Default: they are refused.
 	Pictures *Pictures `json:"pictures,omitempty"`
+
+	// Receive turns the services on with which apps fetch messages and report where to push. It
+	// needs a journal that survives a restart. Default: off.
+	Receive *Receive `json:"receive,omitempty"`
 
 	// Path reads parameters from the request's path, such as `/send/{token}/{to}/{body}`. Paths that
 	// do not match are replied with 404. Default: the path is ignored.
@@ -187,6 +192,8 @@ type Handler struct {
 	publicURL      string // without a slash at the end
 	publicPath     string
 	pictures       *pictureSettings // nil if off
+	receiver       *receiver        // nil if off
+	decoders       receiveDecoders
 	app            *App
 	denialDelay    time.Duration
 	hasDirectories bool // further users are in Directories
@@ -217,7 +224,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	for _, step := range []func(caddy.Context) error{
 		h.provisionRequests, h.provisionServices, h.provisionReplies, h.provisionUsers,
-		h.provisionDelivery, h.provisionJournal, h.provisionCounters, h.provisionMetrics, h.provisionEvents, h.provisionPictures,
+		h.provisionDelivery, h.provisionJournal, h.provisionReceive, h.provisionCounters, h.provisionMetrics, h.provisionEvents,
+		h.provisionPictures,
 	} {
 		if err := step(ctx); err != nil {
 			return err

@@ -80,6 +80,16 @@ func newSite(t testing.TB, block string) *site {
 
 func provision(t testing.TB, block string) (*site, error) {
 	t.Helper()
+	h, err := adapted(t, block)
+	if err != nil {
+		return nil, err
+	}
+	return start(t, h)
+}
+
+// adapted is the handler of a block.
+func adapted(t testing.TB, block string) (*Handler, error) {
+	t.Helper()
 	h := new(Handler)
 	if err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser("acrobits_sms {\n" + block + "\n}")); err != nil {
 		return nil, err
@@ -93,13 +103,17 @@ func provision(t testing.TB, block string) (*site, error) {
 	if err := caddy.StrictUnmarshalJSON(raw, h); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, h)
+	return h, nil
 }
 
 // start provisions a handler.
 func start(t testing.TB, h *Handler) (*site, error) {
 	t.Helper()
-	config := new(caddy.Config)
+	return startWith(t, h, new(caddy.Config))
+}
+
+func startWith(t testing.TB, h *Handler, config *caddy.Config) (*site, error) {
+	t.Helper()
 	if h.Pictures != nil {
 		config.StorageRaw = caddyconfig.JSONModuleObject(map[string]string{"root": t.TempDir()}, "module", "file_system", nil)
 	}
@@ -111,6 +125,9 @@ func start(t testing.TB, h *Handler) (*site, error) {
 	stop := sync.OnceFunc(func() {
 		cancel() // and with it the guests
 		_ = h.Cleanup()
+		if len(config.AppsRaw) > 0 && h.app != nil { // of the configuration, not of the handler
+			_ = h.app.Cleanup()
+		}
 	})
 	t.Cleanup(func() {
 		stop()

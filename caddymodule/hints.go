@@ -20,6 +20,7 @@ var hints = [...]struct{ name, advice string }{
 	{"http", "the app uses http://: it sends asterisks instead of the password, and others can read the texts; use https://"},
 	{"two_names", "the app's SMS settings have two values for one parameter under two names; one of them is ignored"},
 	{"shared_id", "the app sent different texts with one id, which is ignored; write disposition_notification=%disposition_notification% in its SMS settings"},
+	{"last_id", "the app's settings for fetching messages lack last_id=%last_known_sms_id%; without it the app gets the same messages each time"},
 }
 
 // Indexes of hints.
@@ -29,6 +30,7 @@ const (
 	isUnencrypted
 	twoNames
 	sharedID
+	lacksCursor
 )
 
 // logHints logs mistakes in the app's settings and in the network.

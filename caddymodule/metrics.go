@@ -26,6 +26,8 @@ var (
 		Help:    "Duration of requests to providers, by outcome.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"adapter", "outcome"})
+	fetchedTotal       = counter("fetched_total", "Messages in replies to apps, received or sent; a device gets some of them again.", "direction")
+	pushesTotal        = counter("pushes_total", "Pushes by outcome: sent, failed, or gone (the token was no longer registered).", "outcome")
 	lostTotal          = counter("lost_total", "Messages that were in flight when their process ended.").WithLabelValues()
 	journalErrorsTotal = counter("journal_errors_total", "Failed writes of the journal.").WithLabelValues()
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/access/block"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/gateway"
+	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/inbox"
 	"github.com/caddy-acrobits/caddy-acrobits-sms/internal/journal"
 )
 
@@ -26,6 +27,7 @@ type pooledJournal struct {
 	lastFailed atomic.Int64 // time of the last failed write in Unix nanoseconds, 0 if none failed
 
 	current atomic.Pointer[journal.Journal] // the same as opened, to read without the lock
+	tables  atomic.Pointer[inbox.Store]     // of the opened journal, nil if it has no tables
 
 	mu       sync.Mutex
 	opened   *journal.Journal
@@ -93,6 +95,9 @@ func (s *pooledJournal) Acquire() (*journal.Journal, error) {
 	if s.opened == nil && !s.closed && !time.Now().Before(s.retryAt) {
 		var store journal.Store
 		if store, s.err = s.open(); s.err == nil {
+			if tables, ok := store.(inbox.Store); ok {
+				s.tables.Store(&tables)
+			}
 			s.opened, s.err = journal.Open(store, s.reportLost, s.reportWriteError)
 			s.current.Store(s.opened)
 		}

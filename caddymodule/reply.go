@@ -29,7 +29,7 @@ func (x *sendRequest) reply() (s sent) {
 	var err error
 	switch {
 	case r.Outcome == sms.Accepted:
-		err = x.replier.Accept(x.w, x.Form, r.PhoneID())
+		err = x.accept()
 	case x.Stealth && response.User == nil:
 		x.w.WriteHeader(http.StatusNotFound)
 	default:

@@ -35,6 +35,7 @@ type sendRequest struct {
 	body     *bodylimit.Body // nil if the request has none
 	response *gateway.Response
 	replied  replied
+	other    *otherRequest // nil for Send
 }
 
 // replied is the state of the reply.
@@ -98,7 +99,11 @@ func (x *sendRequest) finish() {
 	if s.acknowledged {
 		x.response.Acknowledge(s.took)
 	}
-	x.report(s)
+	if x.other != nil {
+		x.reportOther(s)
+	} else {
+		x.report(s)
+	}
 	x.response.SaveLogin()
 }
 
@@ -106,13 +111,18 @@ func (x *sendRequest) finish() {
 var bodyBudget = bodylimit.NewBudget(64 << 20)
 
 func (x *sendRequest) decode() (err error) {
-	x.client = clientAddr(x.r)
-	x.network = lockout.NetworkOf(x.client)
-	x.body = bodyBudget.Limit(x.w, x.r, x.network)
+	x.limitBody()
 	defer x.body.Done()
 	x.Request, err = x.decoder.Decode(x.r)
 	x.skipLog(x.r, &x.Caller)
 	return err
+}
+
+// limitBody bounds the body of the request. The caller must call body.Done after reading it.
+func (x *sendRequest) limitBody() {
+	x.client = clientAddr(x.r)
+	x.network = lockout.NetworkOf(x.client)
+	x.body = bodyBudget.Limit(x.w, x.r, x.network)
 }
 
 // skipLog leaves a request out of Caddy's access log if its URL or headers may contain a secret.

@@ -36,13 +36,13 @@ const sendService = "send"
 
 // services returns the services that exist.
 func services() []*service {
-	return []*service{{
+	return slices.Concat([]*service{{
 		name: sendService, path: "/send_message", serve: (*Handler).serveSend,
 		isOn: func(*Handler) bool { return true },
 	}, {
 		name: mediaService, path: "/media", serve: (*Handler).serveMedia, secretPath: true,
 		isOn: func(h *Handler) bool { return h.Pictures != nil },
-	}}
+	}}, receiveServices())
 }
 
 // serviceNames returns the names of the services.

@@ -20,7 +20,8 @@ import (
 type UserFile struct {
 	// Path is the path of the file. JSON is a list of users, each as in a handler's `users`. The first
 	// line of CSV has the names of the columns: `name` or `username`, `password`, `token`, `from`,
-	// `group`, `region`, `allow` and `deny`. Several numbers, groups or destinations in a field are
+	// `group`, `region`, `allow`, `deny` and
+	// `receive`. Several numbers, groups or destinations in a field are
 	// separated by spaces; several passwords need JSON. Placeholders are refused.
 	Path string `json:"path"`
 

@@ -79,6 +79,7 @@ func (u *fileUser) check() error {
 	}{
 		{"name", []string{u.Name}}, {"password", u.Passwords}, {"token", u.Tokens}, {"from", u.From},
 		{"group", u.Groups}, {"region", []string{u.Region}}, {"allow", u.Allow}, {"deny", u.Deny},
+		{"receive", u.Receive},
 	} {
 		for _, value := range list.values {
 			switch {
@@ -145,14 +146,14 @@ func jsonError(data []byte, at int64, err error) error {
 		return fmt.Errorf(`line %d: %s is a list of texts: ["…"]`, line, kind.Field)
 	}
 	if field, is := strings.CutPrefix(err.Error(), "json: unknown field "); is {
-		known := []string{"name", "passwords", "tokens", "from", "groups", "region", "limits", "allow", "deny"}
+		known := []string{"name", "passwords", "tokens", "from", "groups", "region", "limits", "allow", "deny", "receive"}
 		return fmt.Errorf("line %d or before: %s", line, suggest.Unknown("member", strings.Trim(field, `"`), known))
 	}
 	return fmt.Errorf(`line %d: this is no list of users such as [{"name": "…", "passwords": ["…"], "from": ["+15551234567"]}]`, line)
 }
 
 // columns are the known columns of a CSV file.
-var columns = []string{"name", "password", "token", "from", "group", "region", "allow", "deny"}
+var columns = []string{"name", "password", "token", "from", "group", "region", "allow", "deny", "receive"}
 
 func parseUsersCSV(data []byte) (list []fileUser, err error) {
 	r := csv.NewReader(bytes.NewReader(data))
@@ -268,5 +269,7 @@ func (u *User) setColumn(column, field string) {
 		u.Allow = values
 	case "deny":
 		u.Deny = values
+	case "receive":
+		u.Receive = values
 	}
 }

@@ -32,7 +32,7 @@ type UserSQL struct {
 	// never inserted into the text. It must return `name` (always in the same spelling, under which
 	// the user is counted and logged) and `password` (plain, SHA-1, bcrypt or argon2id) or `ha1` (the
 	// MD5, SHA-1 or SHA-256 of user:realm:password). It may return `realm`, `from`, `groups`,
-	// `region`, `limits`, `allow` and `deny`; several values are separated by spaces, limits by
+	// `region`, `limits`, `allow`, `deny` and `receive`; several values are separated by spaces, limits by
 	// semicolons. Several rows of one user add secrets and numbers.
 	Query string `json:"query"`
 
