@@ -52,7 +52,7 @@ type Definition struct {
 var definitionWords = append([]string{"source", "verified", "base_url", "option", "number", "text", "media", "token", "upload", "send", "tell", "proof", "receive", "receipt"}, replyWords...)
 
 // blockWords are the words that an adapter block accepts besides the options of its definition.
-var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
+var blockWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency", "webhook_secret"}
 
 // parser reads one definition.
 type parser struct {

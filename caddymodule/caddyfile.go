@@ -62,6 +62,7 @@ func init() {
 //			senders <numbers...>
 //			rate        <messages a second>
 //			concurrency <number>
+//			webhook_secret <secret>
 //		}
 //		define <name> <file>
 //		define <name> {
@@ -91,6 +92,7 @@ func init() {
 //			keep     <duration>
 //			push     text|hidden|off
 //			push_url <url>
+//			receipts push|off
 //		}
 //
 //		param    <parameter> <names...>

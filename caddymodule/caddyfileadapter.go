@@ -15,7 +15,9 @@ import (
 )
 
 // adapterWords are the words of an adapter block that are not options.
-var adapterWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency"}
+var adapterWords = []string{"base_url", "when", "weight", "senders", "rate", "concurrency", "webhook_secret"}
+
+const webhookSecretWord = "webhook_secret"
 
 // optionLine is a line of an adapter block that may be an option. The check needs all definitions.
 type optionLine struct {
@@ -78,6 +80,8 @@ func (b *adapterBlock) unmarshalOption(d *caddyfile.Dispenser) error {
 	case len(line.args) != 1:
 	case word == "base_url":
 		b.BaseURL = line.args[0]
+	case word == webhookSecretWord:
+		b.WebhookSecret = line.args[0]
 	default:
 		b.Options[word] = line.args[0]
 	}
@@ -106,7 +110,7 @@ func (b *adapterBlock) check(own map[string]*adapters.Definition) error {
 
 // checkOption validates the line of an option.
 func (a *Adapter) checkOption(def *adapters.Definition, word string, line *optionLine) error {
-	if word != "base_url" {
+	if word != "base_url" && word != webhookSecretWord {
 		if err := def.CheckOption(a.Definition, word); err != nil {
 			if known := misplacedWord(word, inAdapter, adapterOptions(def)); known != "" {
 				return line.at.Err(known)
@@ -120,6 +124,9 @@ func (a *Adapter) checkOption(def *adapters.Definition, word string, line *optio
 	}
 	if err := checkValue(value); err != nil {
 		return line.at.WrapErr(fmt.Errorf("adapter %s: %s: %w", a.name(), word, err))
+	}
+	if word == webhookSecretWord {
+		return wrap(&line.at, checkWebhookSecret(value))
 	}
 	if word == "base_url" && !hasPlaceholder(value) {
 		return wrap(&line.at, adapters.CheckBaseURL(value))

@@ -277,6 +277,11 @@ type Adapter struct {
 	// from these only, and other adapters accept them only if they list them too. They may be
 	// placeholders.
 	Senders []string `json:"senders,omitempty"`
+
+	// WebhookSecret lets the adapter receive messages and receipts: the provider calls
+	// `/webhook/NAME/SECRET`. It has 16 to 128 letters, digits, - and _, and is preferably a
+	// placeholder. It needs the handler's `receive`. Default: the adapter only sends.
+	WebhookSecret string `json:"webhook_secret,omitempty"`
 }
 
 // name returns the name of the adapter in logs.

@@ -20,6 +20,10 @@ const (
 	heldEvent     = "sms_held"
 	unknownEvent  = "sms_unknown"
 	lostEvent     = "sms_lost"
+
+	receivedEvent    = "sms_received"
+	deliveredEvent   = "sms_delivered"
+	undeliveredEvent = "sms_undelivered"
 )
 
 // startedEvent is emitted by Caddy when all of a configuration runs.

@@ -145,8 +145,8 @@ type Handler struct {
 	// request before any rewrite, and everything below them. It replaces the default path of a
 	// service, as in `{"send": "/sms"}`; `{}` keeps all of them. The services are `send`
 	// (`/send_message`, or with `path` the beginning of that pattern), and with `receive` also `fetch`
-	// (`/fetch_messages`), `push` (`/push_token`) and `removed` (`/account_removed`). Default: every
-	// request that belongs to no other service is a message.
+	// (`/fetch_messages`), `push` (`/push_token`), `removed` (`/account_removed`) and `webhook`
+	// (`/webhook`). Default: every request that belongs to no other service is a message.
 	Services map[string]string `json:"services,omitzero"`
 
 	// PublicURL is the address of the site as apps and providers reach it, such as
@@ -194,6 +194,7 @@ type Handler struct {
 	pictures       *pictureSettings // nil if off
 	receiver       *receiver        // nil if off
 	decoders       receiveDecoders
+	webhooks       map[string]webhook // by the name of the adapter
 	app            *App
 	denialDelay    time.Duration
 	hasDirectories bool // further users are in Directories

@@ -26,6 +26,11 @@ var (
 		Help:    "Duration of requests to providers, by outcome.",
 		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"adapter", "outcome"})
+	webhooksTotal = counter("webhooks_total", "Webhooks with the right secret by adapter and outcome: stored, forged, or failed.",
+		"adapter", "outcome")
+	receivedTotal      = counter("received_total", "Messages that were received, without duplicates.", "adapter")
+	unclaimedTotal     = counter("unclaimed_total", "Received messages for a number that no user has.").WithLabelValues()
+	deliveriesTotal    = counter("deliveries_total", "Changes of the delivery of sent messages by adapter and delivery.", "adapter", "delivery")
 	fetchedTotal       = counter("fetched_total", "Messages in replies to apps, received or sent; a device gets some of them again.", "direction")
 	pushesTotal        = counter("pushes_total", "Pushes by outcome: sent, failed, or gone (the token was no longer registered).", "outcome")
 	lostTotal          = counter("lost_total", "Messages that were in flight when their process ended.").WithLabelValues()

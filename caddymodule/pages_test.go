@@ -233,7 +233,7 @@ func TestPageCaddyfiles(t *testing.T) {
 			}
 		}
 		for _, name := range regexp.MustCompile(`\{env\.(\w+)\}`).FindAllStringSubmatch(b.text, -1) {
-			t.Setenv(name[1], "correct horse battery staple 0123456789")
+			t.Setenv(name[1], "correct-horse-battery-staple-0123456789")
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "users.csv"), []byte("name,password\njohndow,correct horse battery\n"), 0o600); err != nil {

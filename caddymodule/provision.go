@@ -338,6 +338,9 @@ func (h *Handler) provisionRoutes(own map[string]*adapters.Definition, transport
 		if err != nil {
 			return err
 		}
+		if adapter, err = h.webhookOf(a, adapter, repl); err != nil {
+			return fmt.Errorf("adapter %s: %w", a.name(), err)
+		}
 		criteria, err := h.criteria(a, repl)
 		if err != nil {
 			return fmt.Errorf("adapter %s: %w", adapter.Name, err)

@@ -30,12 +30,19 @@ type Receive struct {
 	// `off` (there are no pushes). Default: `text`.
 	Push string `json:"push,omitempty"`
 
+	// Receipts is what happens if a text was not delivered: `push` (the user gets a push that names the
+	// recipient), or `off`. Default: `push`.
+	Receipts string `json:"receipts,omitempty"`
+
 	// PushURL is the address of the push service. Default: that of the apps' vendor.
 	PushURL string `json:"push_url,omitempty"`
 }
 
 // pushModes are the values of Receive.Push.
 var pushModes = []string{"text", "hidden", "off"}
+
+// receiptModes are the values of Receive.Receipts.
+var receiptModes = []string{"push", "off"}
 
 // receiveOff is the only value of a user's receive who fetches nothing.
 const receiveOff = "off"
@@ -54,6 +61,8 @@ func (r *Receive) check() error {
 	switch {
 	case r.Push != "" && !slices.Contains(pushModes, r.Push):
 		return errors.New("receive: push takes text, hidden or off")
+	case r.Receipts != "" && !slices.Contains(receiptModes, r.Receipts):
+		return errors.New("receive: receipts takes push or off")
 	case keep < shortestKeep || keep > longestReceiveKeep:
 		return errors.New("receive: keep takes a duration from 1d to 3660d, such as 90d")
 	case len(r.Name) > maxReceiveName || strings.ContainsFunc(r.Name, func(c rune) bool { return c <= ' ' || c > '~' || c == '{' }):
@@ -93,7 +102,7 @@ func (h *Handler) unmarshalReceive(d *caddyfile.Dispenser) error {
 }
 
 // receiveWords are the words of the receive block.
-var receiveWords = []string{"name", "keep", "push", "push_url"}
+var receiveWords = []string{"name", "keep", "push", "push_url", "receipts"}
 
 // unmarshalLine parses a line of the receive block.
 func (r *Receive) unmarshalLine(d *caddyfile.Dispenser) error {
@@ -107,6 +116,8 @@ func (r *Receive) unmarshalLine(d *caddyfile.Dispenser) error {
 		err = oneArg(d, &r.Push)
 	case "push_url":
 		err = oneArg(d, &r.PushURL)
+	case "receipts":
+		err = oneArg(d, &r.Receipts)
 	default:
 		return unknownWord(d, inReceive, receiveWords)
 	}

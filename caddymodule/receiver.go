@@ -65,6 +65,7 @@ func (h *Handler) newReceiver() (*receiver, error) {
 	}
 	r.options = inbox.Options{
 		Gateway: "receive " + r.name, Keep: cmp.Or(time.Duration(h.Receive.Keep), defaultReceiveKeep), Woken: r.wake,
+		PushFailures: h.Receive.Receipts != "off",
 	}
 	if h.Receive.Push == "off" {
 		return r, nil
@@ -223,6 +224,13 @@ func isBlocked(j *journal.Journal, user string) bool {
 
 // notification returns what the push service gets.
 func (r *receiver) notification(p *inbox.Push, scope gateway.PushScope) push.Notification {
+	if p.Failed {
+		return push.Notification{
+			Device: push.Device{Token: p.Token, Selector: sms.Hide(p.Selector), App: p.AppID}, Alert: true,
+			ID: p.Item.ID.String() + "-undelivered", ThreadID: p.Item.Stream(), UserName: p.Item.Recipient,
+			Text: sms.Hide("Your message to " + p.Item.Recipient + " was not delivered."),
+		}
+	}
 	n := push.Notification{
 		Device: push.Device{Token: p.Token, Selector: sms.Hide(p.Selector), App: p.AppID},
 		ID:     p.Item.ID.String(), ThreadID: p.Item.Stream(), UserName: p.Item.Sender, Badge: p.Badge,

@@ -30,6 +30,7 @@ func receiveServices() []*service {
 		{name: fetchService, path: "/fetch_messages", isOn: isOn, serve: (*Handler).serveFetch},
 		{name: pushService, path: "/push_token", isOn: isOn, serve: (*Handler).servePushToken},
 		{name: removedService, path: "/account_removed", isOn: isOn, serve: (*Handler).serveRemoved},
+		{name: webhookService, path: "/webhook", isOn: isOn, serve: (*Handler).serveWebhook, secretPath: true},
 	}
 }
 
