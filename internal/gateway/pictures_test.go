@@ -38,7 +38,7 @@ type pictureFixture struct {
 	*fixture
 	server *httptest.Server
 	gets   atomic.Int32
-	answer func(http.ResponseWriter, *http.Request)
+	answer atomic.Pointer[http.HandlerFunc]
 	dir    string // of the storage
 	handed atomic.Int32
 }
@@ -47,10 +47,10 @@ func newPictureFixture(t *testing.T, definition string) *pictureFixture {
 	t.Helper()
 	f := &pictureFixture{fixture: newFixtureOf(t, definition, journal.NewMemory()), dir: t.TempDir()}
 	picture := jpegOf(40, 30)
-	f.answer = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(picture) }
+	f.setAnswer(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(picture) })
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.gets.Add(1)
-		f.answer(w, r)
+		(*f.answer.Load())(w, r)
 	}))
 	t.Cleanup(f.server.Close)
 	source, err := media.ParseSource(f.server.URL)
@@ -72,6 +72,9 @@ func newPictureFixture(t *testing.T, definition string) *pictureFixture {
 	}
 	return f
 }
+
+// setAnswer changes what the media server answers.
+func (f *pictureFixture) setAnswer(answer http.HandlerFunc) { f.answer.Store(&answer) }
 
 func jpegOf(w, h int) []byte {
 	var out bytes.Buffer
@@ -233,9 +236,9 @@ func TestPictureFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newPictureFixture(t, mmsAPI)
-			good := f.answer
+			good := *f.answer.Load()
 			if c.answer != nil {
-				f.answer = c.answer
+				f.setAnswer(c.answer)
 			}
 			request := changes{f.picture("Hi", 2)}
 			if c.request != nil {
@@ -247,7 +250,7 @@ func TestPictureFails(t *testing.T) {
 				t.Errorf("%d files are left", f.stored(t))
 			}
 			r.journal, r.discard = nil, nil // Close is called once more
-			f.answer = good
+			f.setAnswer(good)
 			f.check(t, "a second tap", f.send(t, f.picture("Hi", 2)), "accepted", 1)
 		})
 	}
@@ -274,11 +277,11 @@ func TestPictureOutcomes(t *testing.T) {
 func TestPictureWithoutApp(t *testing.T) {
 	f := newPictureFixture(t, mmsAPI)
 	ctx, hangUp := context.WithCancel(t.Context())
-	good := f.answer
-	f.answer = func(w http.ResponseWriter, r *http.Request) {
+	good := *f.answer.Load()
+	f.setAnswer(func(w http.ResponseWriter, r *http.Request) {
 		hangUp()
 		good(w, r)
-	}
+	})
 	f.check(t, "without the app", f.sendUnheard(t, ctx, f.picture("", 1)), "accepted", 1)
 }
 
@@ -287,14 +290,14 @@ func TestPictureJournalFails(t *testing.T) {
 	f := newPictureFixture(t, mmsAPI)
 	store := &failingStore{Store: journal.NewMemory()}
 	f.fixture = newFixtureOf(t, mmsAPI, store).beside(func(g *Gateway) { g.Pictures = f.Pictures })
-	good := f.answer
-	f.answer = func(w http.ResponseWriter, r *http.Request) {
+	good := *f.answer.Load()
+	f.setAnswer(func(w http.ResponseWriter, r *http.Request) {
 		store.failures.Store(2) // StartSending, and the end of the claim
 		good(w, r)
-	}
+	})
 	r := f.Send(t.Context(), message(f.picture("", 1)))
 	f.check(t, "the journal fails", r, "refused internal.journal_away", 0)
-	f.answer = good
+	f.setAnswer(good)
 	if r.Close(); f.stored(t) != 0 {
 		t.Errorf("%d files are left", f.stored(t))
 	}
@@ -333,7 +336,7 @@ func TestPictureLink(t *testing.T) {
 			f.Pictures.MMS, f.Pictures.Links = c.mms, true
 			request := changes{f.picture("Hi", max(1, c.count))}
 			if c.answer != nil {
-				f.answer = c.answer
+				f.setAnswer(c.answer)
 				request = append(request, func(r *Request) {
 					r.Body = sms.Hide(`{"body":"Hi","attachments":[{"content-url":"` + f.server.URL + `/1"}]}`)
 				})
