@@ -152,7 +152,7 @@ func TestReadTimes(t *testing.T) {
 	}
 }
 
-// What cannot be read is delivered again, and what is about something else is answered.
+// The provider delivers an unreadable webhook again; one about something else is answered.
 func TestUnreadable(t *testing.T) {
 	a := receiving(t, "receive {\nbody json\nevents @this\nwhen type == in\nfrom from\nto to\ntext text\nanswer 200 text/plain ok\n}", nil)
 	item := `{"type":"in","from":"+15551231234","to":"+15550001111","text":"Hi"}`

@@ -178,7 +178,7 @@ func TestRecipientFailuresAreRecorded(t *testing.T) {
 // the exchange in which such a reply, of a status that means accepted, refuses the recipient.
 var recipientInText = map[string]string{"goip": "hidden-number", "ozeki": "hidden-number"}
 
-// What a reply in words or XML says of the recipient is read too.
+// The recipient's state is also read from replies in words and in XML.
 func TestRecipientFailuresInText(t *testing.T) {
 	for _, name := range Names() {
 		d, err := Builtin(name)

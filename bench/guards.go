@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// What a message may cost, whatever else the machine does. The calls are those on sockets, the
+// The maximum cost of a message, which does not depend on the load of the machine. The calls are those on sockets, the
 // app's and the provider's; reads include those that find nothing and the look at a kept connection.
 const (
 	goalAllocations = 110

@@ -163,7 +163,7 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
-// What is wrong with webhook_secret is said when the configuration is loaded.
+// An invalid webhook_secret is an error when the configuration is loaded.
 func TestWebhookSecret(t *testing.T) {
 	for block, want := range map[string]string{
 		"adapter twilio {\naccount_sid a\nauth_token b\nwebhook_secret 0123456789abcdef\n}": "webhook_secret has no meaning without receive",

@@ -26,7 +26,7 @@ func withLength(header, body string) string {
 	return fmt.Sprintf("HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s", header, len(body), body)
 }
 
-// What a reply comes to, and whether its connection is used again.
+// Each kind of reply has its result, and its connection is kept or closed.
 func TestReplies(t *testing.T) {
 	huge := strings.Repeat("x", 64<<10)
 	chunked := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"

@@ -83,8 +83,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// What the service answers decides the outcome, and only its own trouble is tried again, with the
-// same id.
+// The reply of the service decides the outcome. Only a 5xx is tried again, with the same id.
 func TestReplies(t *testing.T) {
 	type reply = pushtest.Reply
 	trouble := reply{Status: 503, Body: "<canary>"}
