@@ -10,7 +10,6 @@ package syntax
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -164,29 +163,6 @@ func (s *Statement) checkWords() error {
 		return s.Fail("import is not allowed in a definition")
 	}
 	return nil
-}
-
-// lexerLine matches the line number in errors of Caddy's lexer.
-var lexerLine = regexp.MustCompile(` on line #(\d+)`)
-
-// line contains the words of a line. A quoted word may extend over several lines.
-type line struct {
-	number int
-	words  []Word
-}
-
-// lex splits a text into lines of words.
-func lex(source string) ([]line, error) {
-	tokens, err := caddyfile.Tokenize([]byte(source+"\n"), "")
-	var lines []line
-	for i, t := range tokens {
-		if i == 0 || t.Line > tokens[i-1].Line+tokens[i-1].NumLineBreaks() {
-			lines = append(lines, line{number: t.Line})
-		}
-		last := &lines[len(lines)-1]
-		last.words = append(last.words, wordOf(t))
-	}
-	return lines, err
 }
 
 func wordOf(t caddyfile.Token) Word { return Word{t.Text, t.Quoted()} }
