@@ -116,7 +116,7 @@ func TestSurplusInBuffers(t *testing.T) {
 				if _, body, err := do(c, "/"); body != "{}" || err != nil {
 					t.Fatalf("at %d: %q, %v", at, body, err)
 				}
-				// What is not kept at once is seen by the check before the next request.
+				// A surplus that arrives later is found by the check before the next request.
 				await(t, "the surplus has arrived", func() bool { return c.idleCount() == 0 || !c.idle[0].quiet() })
 			}
 			if s.opened != 3 {

@@ -223,7 +223,7 @@ func manySent(s *suite) {
 		}
 		cursor = items[len(items)-1].ID
 	}
-	// What was sent in the last ten minutes is repeated, and nothing else.
+	// Only the messages sent in the last 10 minutes are repeated.
 	s.clock.add(time.Second)
 	s.send(s.outgoing("another device"))
 	s.clock.add(inbox.SentRepeat - time.Millisecond)

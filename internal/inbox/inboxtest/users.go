@@ -311,7 +311,7 @@ func devices(s *suite) {
 	}
 }
 
-// What is older than its time is deleted, with all that belongs to it.
+// Expired messages are deleted with everything that belongs to them.
 func retention(s *suite) {
 	s.login("johndow", ours)
 	s.receive(picture("1", "old"))
