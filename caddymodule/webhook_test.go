@@ -95,8 +95,8 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
-// Whoever does not know the secret, or cannot sign, is answered 403 without a body, and nothing is
-// stored. Own trouble is answered 503, so that the provider delivers again.
+// A request without the secret or the signature gets 403 without a body, and nothing is stored. A
+// failure of the store gets 503, so that the provider delivers again.
 func TestWebhookRefused(t *testing.T) {
 	s := twilioSite(t, "http://localhost:1", "receive {\npush off\n}")
 	text, forged := readWebhook(t, "text"), readWebhook(t, "forgery")
@@ -128,6 +128,32 @@ func TestWebhookRefused(t *testing.T) {
 		}
 	}
 	s.deliver(t, text.request(), text.Answer.Status, text.Answer.Type, text.Answer.Body)
+}
+
+// The secret is all that proves a webhook of a provider that does not sign.
+func TestWebhookOfUnsignedProvider(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	s := receivingSite(t, "public_url https://sms.example.com\nadapter bulkvs {\nusername user\npassword other\nwebhook_secret "+secret+
+		"\n}\nreceive {\npush off\n}\nservices {\nsend /send_message\n}")
+	deliver := func(path string, status int) {
+		t.Helper()
+		r := httptest.NewRequest("POST", "https://sms.example.com"+path, strings.NewReader(`{"From": "15551231234", "To": ["15550001111"], "Message": "Hello"}`))
+		r.Header.Set("Content-Type", "application/json")
+		s.deliver(t, r, status, "", "")
+	}
+	for _, wrong := range []string{
+		"", secret[1:], secret[:31], secret + "0", strings.ToUpper(secret), "0123456789abcdef0123456789abcdee", strings.Repeat("0", 32),
+	} {
+		deliver("/webhook/bulkvs/"+wrong, 403)
+	}
+	deliver("/webhook/other/"+secret, 403)
+	if p := s.fetch(t, ""); len(p.Received) != 0 {
+		t.Errorf("stored without the secret: %v", p.Received)
+	}
+	deliver("/webhook/bulkvs/"+secret, 200)
+	if p := s.fetch(t, ""); len(p.Received) != 1 {
+		t.Errorf("%v", p.Received)
+	}
 }
 
 // awayJournal is a journal that cannot be opened.
